@@ -1,0 +1,74 @@
+// Runs the programs that the other scripts need, and says what to do when one is missing.
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const windows = process.platform === 'win32';
+/** The last release that the CMake files of whisper.cpp and libopus were tried with. */
+const CMAKE_VERSION = '4.1.2';
+const cmakeFolder = join(root, '.tools', `cmake-${CMAKE_VERSION}`);
+
+/** Ends the script with a message for people, not with a stack. */
+export function fail(message) {
+  process.stderr.write(`\n${message}\n`);
+  process.exit(1);
+}
+
+export function run(command, args, options = {}) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
+  if (error) fail(`cannot run ${command}: ${error.message}`);
+  if (status !== 0) fail(`${command} ${args.join(' ')} failed`);
+}
+
+export function works(command, args = ['--version']) {
+  return spawnSync(command, args, { stdio: 'ignore' }).status === 0;
+}
+
+/** What a program prints. */
+export function output(command, args, options = {}) {
+  return execFileSync(command, args, { cwd: root, encoding: 'utf8', ...options }).trim();
+}
+
+/** npm's own launcher is a script, which Windows starts only through a shell. */
+export function npm(args) {
+  run('npm', args, { shell: windows });
+}
+
+/** A program of node_modules/.bin. */
+export function bin(name, args, options = {}) {
+  run(join(root, 'node_modules', '.bin', windows ? `${name}.cmd` : name), args, {
+    shell: windows,
+    ...options,
+  });
+}
+
+export function python() {
+  const found = ['python3', 'python'].find((name) => works(name));
+  if (found === undefined) fail('Python 3 is missing: install it, with pip');
+  return found;
+}
+
+export function cargo(args, options = {}) {
+  if (!works('cargo')) fail('Rust is missing: install it from https://rustup.rs');
+  run('cargo', args, { env: buildEnvironment(), ...options });
+}
+
+/** The environment in which the bundled C libraries build: cmake from PATH, or our own. */
+export function buildEnvironment() {
+  return works('cmake') ? process.env : { ...process.env, CMAKE: ownCmake() };
+}
+
+/** Without cmake on PATH, brings the one that PyPI has, into the project. */
+export function provideCmake() {
+  if (works('cmake') || existsSync(ownCmake())) return;
+  console.log(`cmake is not on PATH: installing ${CMAKE_VERSION} into .tools`);
+  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check'];
+  run(python(), [...pip, '--only-binary=:all:', '--target', cmakeFolder, `cmake==${CMAKE_VERSION}`]);
+}
+
+function ownCmake() {
+  return join(cmakeFolder, 'cmake', 'data', 'bin', windows ? 'cmake.exe' : 'cmake');
+}

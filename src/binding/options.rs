@@ -1,0 +1,213 @@
+//! Options as JavaScript gives them, and their conversion to the engine's. Defaults live there.
+
+use std::time::Duration;
+
+use napi::bindgen_prelude::Either;
+use napi_derive::napi;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::options;
+
+/// How to open a transcriber.
+#[napi(object, object_to_js = false)]
+pub struct EngineOptions {
+    /// Path of a Whisper model in ggml format, or a catalogue name such as `tiny.en`.
+    pub model: String,
+    /// Where Whisper runs. Default `auto`: the best that works. A GPU that is asked for and cannot
+    /// be had is `ERR_DEVICE_UNAVAILABLE`.
+    #[napi(ts_type = "'auto' | 'gpu' | 'cpu' | { backend: 'cuda' | 'vulkan' | 'metal'; index?: number }")]
+    pub device: Option<Either<String, Backend>>,
+    /// CPU threads for inference, 1 to 512. Default: the number of cores, at most 8.
+    pub threads: Option<f64>,
+    /// Jobs admitted at once, waiting and running, 1 to 65536. Default 64. Above it:
+    /// `ERR_QUEUE_FULL`.
+    pub max_queue: Option<f64>,
+    /// Defaults for jobs that bring no `vad` of their own.
+    pub vad: Option<VadOptions>,
+}
+
+/// A GPU by backend and index.
+#[napi(object, object_to_js = false)]
+pub struct Backend {
+    #[napi(ts_type = "'cuda' | 'vulkan' | 'metal'")]
+    pub backend: String,
+    pub index: Option<f64>,
+}
+
+/// Voice activity detection, by Silero VAD. The defaults are tuned for text: a word that is cut
+/// costs more than a little silence.
+#[napi(object, object_to_js = false)]
+#[derive(Clone, Copy)]
+pub struct VadOptions {
+    /// Probability from which a window of 32 ms is speech, 0.01 to 0.99. Default 0.5 (Silero).
+    pub threshold: Option<f64>,
+    /// Probability below which speech ends, at most `threshold`. Default `threshold - 0.15`, at
+    /// least 0.01 (Silero).
+    pub neg_threshold: Option<f64>,
+    /// Shorter speech is dropped, 0 to 60000 ms. Default 100.
+    pub min_speech_duration_ms: Option<f64>,
+    /// Speech ends after this much silence, 0 to 60000 ms. Default 300.
+    pub min_silence_duration_ms: Option<f64>,
+    /// Audio kept before and after speech, 0 to 10000 ms. Default 400.
+    pub speech_pad_ms: Option<f64>,
+    /// Longer speech is split at its longest pause, from 1 s. Default `Infinity`.
+    pub max_speech_duration_s: Option<f64>,
+}
+
+/// How one job is to be transcribed.
+#[napi(object, object_to_js = false)]
+pub struct JobOptions {
+    /// Appears in the transcript. Default: made up.
+    pub id: Option<String>,
+    /// ISO 639-1 code of the spoken language, or `auto` to detect it. Default: `en` for an
+    /// English-only model, else `auto`.
+    pub language: Option<String>,
+    /// Translate to English; needs a multilingual model. Default false.
+    pub translate: Option<bool>,
+    /// Text that goes before the audio and hints at names and spelling. Its last 223 tokens count.
+    pub initial_prompt: Option<String>,
+    /// Width of the beam, 1 (greedy) to 8. Default 1.
+    pub beam_size: Option<f64>,
+    /// One temperature, or those to try in order until the text can be believed; each 0 to 1.
+    /// Default `[0, 0.2, 0.4, 0.6, 0.8, 1]` (Whisper paper, section 4.5).
+    pub temperature: Option<Either<f64, Vec<f64>>>,
+    /// Times of single words. Not available yet: `true` is `ERR_INVALID_ARGUMENT`.
+    pub word_timestamps: Option<bool>,
+    /// Replaces single VAD options of the transcriber; `false` takes the whole input as speech.
+    #[napi(ts_type = "VadOptions | false")]
+    pub vad: Option<Either<bool, VadOptions>>,
+    /// `interactive` passes `batch` at the next window of at most 23 s. Default `interactive`.
+    #[napi(ts_type = "'interactive' | 'batch'")]
+    pub priority: Option<String>,
+    /// Milliseconds after which the job is stopped with `ERR_TIMEOUT`, waiting included; from 1 to
+    /// 2147483647. Default: none.
+    pub timeout_ms: Option<f64>,
+}
+
+impl EngineOptions {
+    /// `onnx_runtime` is the library's path, which only JavaScript can resolve.
+    pub fn into_engine(self, onnx_runtime: String) -> Result<options::EngineOptions> {
+        let mut engine = options::EngineOptions::new(self.model, onnx_runtime);
+        engine.device = device(self.device)?;
+        engine.threads = self.threads.map(|n| integer("threads", n)).transpose()?;
+        if let Some(max_queue) = self.max_queue {
+            engine.max_queue = integer("maxQueue", max_queue)?;
+        }
+        if let Some(vad) = self.vad {
+            engine.vad = vad.over(engine.vad);
+        }
+        engine.validate()?;
+        Ok(engine)
+    }
+}
+
+fn device(device: Option<Either<String, Backend>>) -> Result<options::Device> {
+    match device {
+        None => Ok(options::Device::Auto),
+        Some(Either::A(name)) => match name.as_str() {
+            "auto" => Ok(options::Device::Auto),
+            "gpu" => Ok(options::Device::Gpu),
+            "cpu" => Ok(options::Device::Cpu),
+            _ => Err(Error::invalid_argument(format!(
+                "device is '{name}'; expected 'auto', 'gpu', 'cpu' or {{ backend, index }}"
+            ))),
+        },
+        Some(Either::B(Backend { backend, index })) => {
+            if !["cuda", "vulkan", "metal"].contains(&backend.as_str()) {
+                return Err(Error::invalid_argument(format!(
+                    "device.backend is '{backend}'; expected 'cuda', 'vulkan' or 'metal'"
+                )));
+            }
+            index.map(|index| integer("device.index", index)).transpose()?;
+            Err(Error::new(
+                ErrorKind::DeviceUnavailable,
+                format!("this build has no {backend} backend; use 'auto' or 'cpu'"),
+            ))
+        }
+    }
+}
+
+impl VadOptions {
+    /// These options over others. Ranges are checked by the engine.
+    fn over(self, mut base: options::VadOptions) -> options::VadOptions {
+        let set = |field: &mut f64, value: Option<f64>| *field = value.unwrap_or(*field);
+        if let Some(threshold) = self.threshold {
+            base.threshold = threshold as f32;
+        }
+        if let Some(neg_threshold) = self.neg_threshold {
+            base.neg_threshold = Some(neg_threshold as f32);
+        }
+        set(&mut base.min_speech_duration_ms, self.min_speech_duration_ms);
+        set(&mut base.min_silence_duration_ms, self.min_silence_duration_ms);
+        set(&mut base.speech_pad_ms, self.speech_pad_ms);
+        set(&mut base.max_speech_duration_s, self.max_speech_duration_s);
+        base
+    }
+}
+
+impl JobOptions {
+    /// `vad` are the options of the transcriber, which the job's own replace one by one.
+    pub fn into_engine(self, vad: options::VadOptions) -> Result<options::JobOptions> {
+        if self.word_timestamps == Some(true) {
+            return Err(Error::invalid_argument(
+                "wordTimestamps is not available in this version; leave it out and use the \
+                 segments' times",
+            ));
+        }
+        let defaults = options::JobOptions::default();
+        Ok(options::JobOptions {
+            id: self.id,
+            language: self.language,
+            translate: self.translate.unwrap_or(defaults.translate),
+            initial_prompt: self.initial_prompt,
+            beam_size: self
+                .beam_size
+                .map_or(Ok(defaults.beam_size), |n| integer("beamSize", n))?,
+            temperatures: match self.temperature {
+                None => defaults.temperatures,
+                Some(Either::A(one)) => vec![one as f32],
+                Some(Either::B(many)) => many.into_iter().map(|one| one as f32).collect(),
+            },
+            vad: match self.vad {
+                None => Some(vad),
+                Some(Either::A(false)) => None,
+                Some(Either::A(true)) => {
+                    return Err(Error::invalid_argument(
+                        "vad is true; expected an object of options, or false to switch it off",
+                    ));
+                }
+                Some(Either::B(own)) => Some(own.over(vad)),
+            },
+            priority: match self.priority.as_deref() {
+                None | Some("interactive") => options::Priority::Interactive,
+                Some("batch") => options::Priority::Batch,
+                Some(other) => {
+                    return Err(Error::invalid_argument(format!(
+                        "priority is '{other}'; expected 'interactive' or 'batch'"
+                    )));
+                }
+            },
+            timeout: self.timeout_ms.map(timeout).transpose()?,
+        })
+    }
+}
+
+fn timeout(ms: f64) -> Result<Duration> {
+    // The range of Node's own timers.
+    if (1.0..=2_147_483_647.0).contains(&ms) {
+        return Ok(Duration::from_secs_f64(ms / 1000.0));
+    }
+    Err(Error::invalid_argument(format!(
+        "timeoutMs is {ms}; expected 1 to 2147483647"
+    )))
+}
+
+/// JavaScript has one number type; a count that is not a whole number is a mistake, not 0.
+pub fn integer(name: &str, value: f64) -> Result<usize> {
+    if value >= 0.0 && value <= f64::from(u32::MAX) && value.fract() == 0.0 {
+        return Ok(value as usize);
+    }
+    Err(Error::invalid_argument(format!(
+        "{name} is {value}; expected a whole number"
+    )))
+}

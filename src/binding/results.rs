@@ -1,0 +1,305 @@
+//! What JavaScript gets back: the engine's plain data, field by field.
+
+use std::collections::HashMap;
+
+use napi_derive::napi;
+
+use crate::cpu::CpuLevel;
+use crate::engine::{self, StatsSnapshot};
+use crate::log;
+use crate::transcript;
+
+/// The text of one job and what is known about it. Every time is in milliseconds on the input's own
+/// timeline, lost packets and removed silence included.
+#[napi(object, object_from_js = false)]
+pub struct Transcript {
+    /// The job's id: the one given, or one made up.
+    pub id: String,
+    /// All segments' text, joined and trimmed. Empty exactly when `emptyReason` is set.
+    pub text: String,
+    /// ISO 639-1 code of the spoken language; `und` when no speech was heard to tell.
+    pub language: String,
+    /// Probability of the language, 0 to 1; 1 when it was given or the model knows no other.
+    pub language_probability: f64,
+    /// Whisper's segments in order.
+    pub segments: Vec<Segment>,
+    /// Where the VAD found speech, padding included.
+    pub speech: Vec<SpeechSegment>,
+    /// Length of the input, lost packets included.
+    pub duration_ms: f64,
+    /// Summed length of `speech`.
+    pub speech_duration_ms: f64,
+    /// Why there is no text: no audio at all, no speech in it, or nothing that could be believed.
+    #[napi(ts_type = "'no-audio' | 'no-speech' | 'low-confidence'")]
+    pub empty_reason: Option<String>,
+    /// What became of the packets, for Opus input.
+    pub packets: Option<PacketCounts>,
+    /// Where the time went.
+    pub timings: Timings,
+    /// The device that ran Whisper.
+    pub device: String,
+}
+
+/// A piece of text that Whisper gave one start and one end.
+#[napi(object, object_from_js = false)]
+pub struct Segment {
+    /// Start in milliseconds.
+    pub start_ms: f64,
+    /// End in milliseconds, never before the start.
+    pub end_ms: f64,
+    /// The text, trimmed.
+    pub text: String,
+    /// Mean natural-log probability of its tokens, 0 at best; below -1 it is doubtful.
+    pub avg_log_prob: f64,
+    /// Whisper's probability that there is no speech, 0 to 1.
+    pub no_speech_probability: f64,
+}
+
+/// A stretch in which the VAD found speech.
+#[napi(object, object_from_js = false)]
+pub struct SpeechSegment {
+    /// Start in milliseconds.
+    pub start_ms: f64,
+    /// End in milliseconds.
+    pub end_ms: f64,
+}
+
+/// What became of the packets of one job.
+#[napi(object, object_from_js = false)]
+pub struct PacketCounts {
+    /// Entries of the list, lost ones included.
+    pub received: u32,
+    /// Entries that were `null`.
+    pub lost: u32,
+    /// Entries that were not valid Opus, and concealed.
+    pub corrupt: u32,
+    /// Audio made up for lost and corrupt packets, in milliseconds.
+    pub concealed_ms: f64,
+}
+
+/// Where a job's time went, in milliseconds of wall clock.
+#[napi(object, object_from_js = false)]
+pub struct Timings {
+    /// From the call until decoding began.
+    pub queue_ms: f64,
+    /// Decoding and resampling.
+    pub decode_ms: f64,
+    /// Voice activity detection.
+    pub vad_ms: f64,
+    /// Waiting between the stages for other jobs.
+    pub wait_ms: f64,
+    /// Whisper.
+    pub inference_ms: f64,
+    /// From the call to the result.
+    pub total_ms: f64,
+    /// `totalMs` divided by the input's length; below 1 is faster than real time. 0 for no audio.
+    pub real_time_factor: f64,
+}
+
+/// What a transcriber is made of.
+#[napi(object, object_from_js = false)]
+#[derive(Clone)]
+pub struct EngineInfo {
+    /// Path of the model file.
+    pub model: String,
+    /// ISO 639-1 codes of the languages the model knows; `['en']` for an English-only one.
+    pub languages: Vec<String>,
+    /// What runs Whisper: `cpu`, or a GPU backend.
+    pub backend: String,
+    /// The device really in use.
+    pub device: String,
+    /// CPU threads for inference.
+    pub threads: u32,
+    /// Instruction set level that this addon was compiled for.
+    pub cpu_level: String,
+    /// Versions of what is inside.
+    pub versions: Versions,
+}
+
+/// Versions of the libraries in use.
+#[napi(object, object_from_js = false)]
+#[derive(Clone)]
+pub struct Versions {
+    /// This package.
+    pub opuscribe: String,
+    /// whisper.cpp, bundled.
+    pub whisper: String,
+    /// libopus, bundled.
+    pub opus: String,
+}
+
+/// A snapshot of the counters of a transcriber.
+#[napi(object, object_from_js = false)]
+pub struct EngineStats {
+    /// Jobs admitted that no stage works on at the moment.
+    pub queued: u32,
+    /// Jobs that a stage works on at the moment.
+    pub running: u32,
+    /// Jobs answered with a transcript.
+    pub completed: f64,
+    /// Jobs answered with an error, by code; `ERR_ABORTED` counts aborted signals.
+    pub failed: HashMap<String, f64>,
+    /// Audio decoded or converted, in milliseconds.
+    pub audio_ms: f64,
+    /// Time spent decoding, added up over all jobs, in milliseconds.
+    pub decode_ms: f64,
+    /// Time spent in voice activity detection.
+    pub vad_ms: f64,
+    /// Time spent in Whisper.
+    pub inference_ms: f64,
+    /// Stages that failed and were rebuilt.
+    pub restarts: u32,
+    /// The device in use.
+    pub device: String,
+}
+
+/// Something a job tells while it runs; one of the two is set.
+#[napi(object, object_from_js = false)]
+pub struct JobEvent {
+    /// Share of the work that is done, 0 to 1.
+    pub progress: Option<f64>,
+    /// A segment that is final.
+    pub segment: Option<Segment>,
+}
+
+/// A log record of the engine, whisper.cpp or ONNX Runtime.
+#[napi(object, object_from_js = false)]
+pub struct LogRecord {
+    /// How serious it is.
+    #[napi(ts_type = "'error' | 'warn' | 'info' | 'debug'")]
+    pub level: String,
+    /// The module that reports.
+    pub target: String,
+    /// The text.
+    pub message: String,
+}
+
+impl From<transcript::Transcript> for Transcript {
+    fn from(from: transcript::Transcript) -> Self {
+        Self {
+            id: from.id,
+            text: from.text,
+            language: from.language,
+            language_probability: from.language_probability.into(),
+            segments: from.segments.into_iter().map(Into::into).collect(),
+            speech: from.speech.into_iter().map(Into::into).collect(),
+            duration_ms: from.duration_ms,
+            speech_duration_ms: from.speech_duration_ms,
+            empty_reason: from.empty_reason.map(|reason| reason.as_str().to_owned()),
+            packets: from.packets.map(Into::into),
+            timings: from.timings.into(),
+            device: from.device,
+        }
+    }
+}
+
+impl From<transcript::Segment> for Segment {
+    fn from(from: transcript::Segment) -> Self {
+        Self {
+            start_ms: from.start_ms,
+            end_ms: from.end_ms,
+            text: from.text,
+            avg_log_prob: from.avg_log_prob.into(),
+            no_speech_probability: from.no_speech_probability.into(),
+        }
+    }
+}
+
+impl From<transcript::SpeechSegment> for SpeechSegment {
+    fn from(from: transcript::SpeechSegment) -> Self {
+        Self {
+            start_ms: from.start_ms,
+            end_ms: from.end_ms,
+        }
+    }
+}
+
+impl From<transcript::PacketCounts> for PacketCounts {
+    fn from(from: transcript::PacketCounts) -> Self {
+        Self {
+            received: from.received as u32,
+            lost: from.lost as u32,
+            corrupt: from.corrupt as u32,
+            concealed_ms: from.concealed_ms,
+        }
+    }
+}
+
+impl From<transcript::Timings> for Timings {
+    fn from(from: transcript::Timings) -> Self {
+        Self {
+            queue_ms: from.queue_ms,
+            decode_ms: from.decode_ms,
+            vad_ms: from.vad_ms,
+            wait_ms: from.wait_ms,
+            inference_ms: from.inference_ms,
+            total_ms: from.total_ms,
+            real_time_factor: from.real_time_factor,
+        }
+    }
+}
+
+impl From<&engine::EngineInfo> for EngineInfo {
+    fn from(from: &engine::EngineInfo) -> Self {
+        let recognizer = &from.recognizer;
+        Self {
+            model: from.model.clone(),
+            languages: recognizer.languages.iter().copied().map(Into::into).collect(),
+            backend: recognizer.backend.to_owned(),
+            device: recognizer.device.clone(),
+            threads: from.threads as u32,
+            cpu_level: CpuLevel::BUILT_FOR.as_str().to_owned(),
+            versions: Versions {
+                opuscribe: env!("CARGO_PKG_VERSION").to_owned(),
+                whisper: from.whisper_version.to_owned(),
+                opus: from.opus_version.to_owned(),
+            },
+        }
+    }
+}
+
+impl EngineStats {
+    pub fn new(from: StatsSnapshot, device: &str) -> Self {
+        Self {
+            queued: from.queued as u32,
+            running: from.running as u32,
+            completed: from.completed as f64,
+            failed: from
+                .failed
+                .into_iter()
+                .map(|(kind, count)| (kind.code().to_owned(), count as f64))
+                .collect(),
+            audio_ms: from.audio_ms,
+            decode_ms: from.decode_ms,
+            vad_ms: from.vad_ms,
+            inference_ms: from.inference_ms,
+            restarts: from.restarts as u32,
+            device: device.to_owned(),
+        }
+    }
+}
+
+impl From<engine::Event> for JobEvent {
+    fn from(from: engine::Event) -> Self {
+        match from {
+            engine::Event::Progress(fraction) => Self {
+                progress: Some(fraction),
+                segment: None,
+            },
+            engine::Event::Segment(segment) => Self {
+                progress: None,
+                segment: Some(segment.into()),
+            },
+        }
+    }
+}
+
+impl From<log::LogRecord> for LogRecord {
+    fn from(from: log::LogRecord) -> Self {
+        Self {
+            level: from.level.to_owned(),
+            target: from.target,
+            message: from.message,
+        }
+    }
+}

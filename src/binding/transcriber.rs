@@ -1,0 +1,271 @@
+//! The transcriber as a JavaScript class: one field that does the work, and methods that convert.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use napi::Status;
+use napi::bindgen_prelude::{
+    Env, Float32Array, Function, Int16Array, Int32Array, Object, Uint8Array,
+};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi_derive::napi;
+
+use super::engines::{self, Slot, State};
+use super::options::{EngineOptions, JobOptions, integer};
+use super::promise::Promise;
+use super::results::{EngineInfo, EngineStats, JobEvent, LogRecord, Transcript};
+use crate::audio::{Pcm, Samples};
+use crate::cancel::Cancel;
+use crate::engine::{Engine, EventSink, Input, StatsReader};
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::LogSink;
+use crate::opus::PacketList;
+
+/// Calls back into JavaScript from any thread, without keeping the process alive.
+type Callback<Argument> = ThreadsafeFunction<Argument, (), Argument, Status, false, true>;
+
+/// Gives one job up. Made before the job, so that it is there whenever the signal comes.
+#[napi]
+#[derive(Default)]
+pub struct CancelToken {
+    job: RefCell<Option<Cancel>>,
+}
+
+#[napi]
+impl CancelToken {
+    #[napi(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Stops the job's computation. Does nothing before the job was taken in or after its end.
+    #[napi]
+    pub fn cancel(&self) {
+        if let Some(job) = &*self.job.borrow() {
+            job.abort();
+        }
+    }
+}
+
+/// An engine and what stays readable when it is closed.
+#[napi]
+pub struct NativeTranscriber {
+    slot: Slot,
+    info: EngineInfo,
+    stats: StatsReader,
+}
+
+#[napi]
+impl NativeTranscriber {
+    /// Opens an engine on a thread of its own.
+    #[napi(
+        ts_args_type = "options: EngineOptions, onnxRuntime: string, onLog?: (record: LogRecord) => void",
+        ts_return_type = "Promise<NativeTranscriber | Failure>"
+    )]
+    pub fn open<'env>(
+        env: &'env Env,
+        options: EngineOptions,
+        onnx_runtime: String,
+        on_log: Option<Function<'_, LogRecord, ()>>,
+    ) -> napi::Result<Object<'env>> {
+        let log = on_log.map(log_sink).transpose()?;
+        let (promise, object) = Promise::new(env)?;
+        match options.into_engine(onnx_runtime) {
+            Err(error) => promise.settle(|| Err(error)),
+            Ok(options) => {
+                let open = move || {
+                    let opened = Engine::open(options, log);
+                    promise.settle(move || opened.map(Self::new));
+                };
+                // If no thread can be had, the dropped promise tells.
+                let _ = engines::spawn("opuscribe-open", open);
+            }
+        }
+        Ok(object)
+    }
+
+    fn new(engine: Engine) -> Self {
+        Self {
+            info: EngineInfo::from(&**engine.info()),
+            stats: engine.stats(),
+            slot: engines::adopt(engine),
+        }
+    }
+
+    /// Transcribes Opus packets: their bytes end to end, and the length of each, -1 for a lost one.
+    #[napi(
+        ts_args_type = "bytes: Uint8Array, lengths: Int32Array, options: JobOptions, cancel: CancelToken, onEvent?: (event: JobEvent) => void",
+        ts_return_type = "Promise<Transcript | Failure>"
+    )]
+    pub fn transcribe<'env>(
+        &self,
+        env: &'env Env,
+        bytes: Uint8Array,
+        lengths: Int32Array,
+        options: JobOptions,
+        cancel: &CancelToken,
+        on_event: Option<Function<'_, JobEvent, ()>>,
+    ) -> napi::Result<Object<'env>> {
+        let input = || packet_list(&bytes, &lengths).map(Input::Packets);
+        self.submit(env, input, options, cancel, on_event)
+    }
+
+    /// Transcribes interleaved float samples.
+    #[napi(
+        ts_args_type = "pcm: Float32Array, sampleRate: number, channels: number, options: JobOptions, cancel: CancelToken, onEvent?: (event: JobEvent) => void",
+        ts_return_type = "Promise<Transcript | Failure>"
+    )]
+    #[allow(clippy::too_many_arguments)] // One for each thing JavaScript passes.
+    pub fn transcribe_float<'env>(
+        &self,
+        env: &'env Env,
+        pcm: Float32Array,
+        sample_rate: f64,
+        channels: f64,
+        options: JobOptions,
+        cancel: &CancelToken,
+        on_event: Option<Function<'_, JobEvent, ()>>,
+    ) -> napi::Result<Object<'env>> {
+        let input = || pcm_input(Samples::F32(pcm.to_vec()), sample_rate, channels);
+        self.submit(env, input, options, cancel, on_event)
+    }
+
+    /// Transcribes interleaved 16-bit samples.
+    #[napi(
+        ts_args_type = "pcm: Int16Array, sampleRate: number, channels: number, options: JobOptions, cancel: CancelToken, onEvent?: (event: JobEvent) => void",
+        ts_return_type = "Promise<Transcript | Failure>"
+    )]
+    #[allow(clippy::too_many_arguments)] // One for each thing JavaScript passes.
+    pub fn transcribe_int16<'env>(
+        &self,
+        env: &'env Env,
+        pcm: Int16Array,
+        sample_rate: f64,
+        channels: f64,
+        options: JobOptions,
+        cancel: &CancelToken,
+        on_event: Option<Function<'_, JobEvent, ()>>,
+    ) -> napi::Result<Object<'env>> {
+        let input = || pcm_input(Samples::I16(pcm.to_vec()), sample_rate, channels);
+        self.submit(env, input, options, cancel, on_event)
+    }
+
+    fn submit<'env>(
+        &self,
+        env: &'env Env,
+        input: impl FnOnce() -> Result<Input>,
+        options: JobOptions,
+        cancel: &CancelToken,
+        on_event: Option<Function<'_, JobEvent, ()>>,
+    ) -> napi::Result<Object<'env>> {
+        let events = on_event.map(event_sink).transpose()?;
+        let (promise, object) = Promise::<Transcript>::new(env)?;
+        let State::Open(engine) = &*self.slot.borrow() else {
+            promise.settle(|| {
+                Err(Error::new(
+                    ErrorKind::Closed,
+                    "the transcriber is closed; open another one",
+                ))
+            });
+            return Ok(object);
+        };
+        let submitted = options
+            .into_engine(engine.options().vad)
+            .and_then(|options| engine.submit(input()?, options, events));
+        match submitted {
+            Err(error) => promise.settle(|| Err(error)),
+            Ok(job) => {
+                cancel.job.replace(Some(job.canceller()));
+                engine.deliver(job, |result| promise.settle(|| result.map(Into::into)));
+            }
+        }
+        Ok(object)
+    }
+
+    /// Model, languages, device and versions.
+    #[napi(getter)]
+    pub fn info(&self) -> EngineInfo {
+        self.info.clone()
+    }
+
+    /// The counters now.
+    #[napi]
+    pub fn stats(&self) -> EngineStats {
+        EngineStats::new(self.stats.snapshot(), &self.info.device)
+    }
+
+    /// Closes the engine; called once. Resolves when its models are freed.
+    #[napi(ts_return_type = "Promise<undefined | Failure>")]
+    pub fn close<'env>(&self, env: &'env Env, drain: bool) -> napi::Result<Object<'env>> {
+        let (promise, object) = Promise::<()>::new(env)?;
+        // Closed already, or no thread to be had: the dropped promise tells.
+        let _ = engines::close(&self.slot, drain, move || promise.settle(|| Ok(())));
+        Ok(object)
+    }
+
+    /// Gives up what a draining close still waits for.
+    #[napi]
+    pub fn hurry(&self) {
+        engines::hurry(&self.slot);
+    }
+}
+
+impl Drop for NativeTranscriber {
+    /// Collected without `close`: the garbage collector must not wait, so a thread closes it, and
+    /// the environment waits for that thread.
+    fn drop(&mut self) {
+        let _ = engines::close(&self.slot, false, || ());
+    }
+}
+
+fn packet_list(bytes: &[u8], lengths: &[i32]) -> Result<PacketList> {
+    let mut list = PacketList::with_capacity(lengths.len(), bytes.len());
+    let mut rest = bytes;
+    for (index, &length) in lengths.iter().enumerate() {
+        let Ok(length) = usize::try_from(length) else {
+            list.push(None);
+            continue;
+        };
+        let (packet, tail) = rest.split_at_checked(length).ok_or_else(|| {
+            Error::invalid_argument(format!("packet {index} reaches past the bytes")).at(index)
+        })?;
+        list.push(Some(packet));
+        rest = tail;
+    }
+    Ok(list)
+}
+
+fn pcm_input(samples: Samples, sample_rate: f64, channels: f64) -> Result<Input> {
+    let pcm = Pcm {
+        samples,
+        sample_rate_hz: integer("sampleRate", sample_rate)? as u32,
+        channels: integer("channels", channels)?,
+    };
+    pcm.validate()?;
+    Ok(Input::Pcm(pcm))
+}
+
+fn event_sink(callback: Function<'_, JobEvent, ()>) -> napi::Result<EventSink> {
+    let callback = weak(callback)?;
+    Ok(Box::new(move |event| {
+        callback.call(event.into(), ThreadsafeFunctionCallMode::NonBlocking);
+    }))
+}
+
+fn log_sink(callback: Function<'_, LogRecord, ()>) -> napi::Result<LogSink> {
+    let callback = weak(callback)?;
+    Ok(Arc::new(move |record| {
+        callback.call(record.into(), ThreadsafeFunctionCallMode::NonBlocking);
+    }))
+}
+
+fn weak<Argument>(callback: Function<'_, Argument, ()>) -> napi::Result<Callback<Argument>>
+where
+    Argument: napi::bindgen_prelude::JsValuesTupleIntoVec + 'static,
+{
+    callback
+        .build_threadsafe_function::<Argument>()
+        .callee_handled::<false>()
+        .weak::<true>()
+        .build()
+}

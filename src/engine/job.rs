@@ -1,0 +1,219 @@
+//! A job: what travels from stage to stage, and the promise that it is answered exactly once.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::EngineInfo;
+use super::stats::Stats;
+use crate::audio::{Pcm, samples_to_ms};
+use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind, Result};
+use crate::opus::PacketList;
+use crate::options::JobOptions;
+use crate::transcript::{
+    EmptyReason, PacketCounts, Segment, SpeechSegment, Timings, Transcript,
+};
+
+/// What a job starts from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// Opus packets.
+    Packets(PacketList),
+    /// Uncompressed audio.
+    Pcm(Pcm),
+}
+
+/// What a job tells while it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Share of the work that is done, 0 to 1, never falling.
+    Progress(f64),
+    /// A segment is final.
+    Segment(Segment),
+}
+
+/// Receives a job's events on the stage's thread; must not wait.
+pub type EventSink = Box<dyn Fn(Event) + Send>;
+
+/// A job on its way, with what the stages before have made of it.
+pub(crate) struct Job<Payload> {
+    pub ticket: Ticket,
+    pub payload: Payload,
+}
+
+impl<Payload> Job<Payload> {
+    pub fn with<Next>(self, payload: impl FnOnce(Payload) -> Next) -> Job<Next> {
+        Job {
+            ticket: self.ticket,
+            payload: payload(self.payload),
+        }
+    }
+
+    pub fn fail(self, error: Error) {
+        self.ticket.reply.send(Err(error));
+    }
+}
+
+/// What every stage needs to know of a job, whatever it has become.
+pub(crate) struct Ticket {
+    pub id: String,
+    pub options: JobOptions,
+    pub cancel: Cancel,
+    pub events: Option<EventSink>,
+    pub submitted: Instant,
+    pub timings: Timings,
+    /// Of the engine that runs the job.
+    pub engine: Arc<EngineInfo>,
+    pub reply: Reply,
+    /// The job's place in the queue, given back when it is gone.
+    pub _place: Place,
+}
+
+impl Ticket {
+    pub fn tell(&self, event: Event) {
+        if let Some(events) = &self.events {
+            events(event);
+        }
+    }
+}
+
+/// Answers at most once, because answering consumes it; dropped without an answer, say in a panic,
+/// it tells the waiting side so.
+pub(crate) struct Reply(oneshot::Sender<Result<Transcript>>);
+
+impl Reply {
+    pub fn new() -> (Self, oneshot::Receiver<Result<Transcript>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(sender), receiver)
+    }
+
+    fn send(self, result: Result<Transcript>) {
+        // The other side is gone when the job was given up; then nobody waits for an answer.
+        let _ = self.0.send(result);
+    }
+}
+
+/// One of the bounded number of places.
+pub(crate) struct Place(Arc<Stats>);
+
+impl Place {
+    pub fn take(stats: &Arc<Stats>, limit: usize) -> Option<Self> {
+        stats.admit(limit).then(|| Self(Arc::clone(stats)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// What came of a job when all stages are done with it.
+pub(crate) struct Outcome<'a> {
+    pub input_samples: usize,
+    pub packets: Option<PacketCounts>,
+    pub speech: &'a [std::ops::Range<usize>],
+    pub text: String,
+    pub segments: Vec<Segment>,
+    pub language: (&'a str, f32),
+    pub empty_reason: EmptyReason,
+}
+
+impl Ticket {
+    pub fn complete(self, outcome: Outcome<'_>) {
+        self.tell(Event::Progress(1.0));
+        let duration_ms = samples_to_ms(outcome.input_samples);
+        let speech: Vec<SpeechSegment> = outcome
+            .speech
+            .iter()
+            .map(|range| SpeechSegment {
+                start_ms: samples_to_ms(range.start),
+                end_ms: samples_to_ms(range.end),
+            })
+            .collect();
+        let transcript = Transcript {
+            id: self.id,
+            empty_reason: outcome.text.is_empty().then_some(outcome.empty_reason),
+            text: outcome.text,
+            language: outcome.language.0.to_owned(),
+            language_probability: outcome.language.1,
+            segments: outcome.segments,
+            speech_duration_ms: speech.iter().map(|s| s.end_ms - s.start_ms).sum(),
+            speech,
+            duration_ms,
+            packets: outcome.packets,
+            timings: finish_timings(self.timings, self.submitted, duration_ms),
+            device: self.engine.recognizer.device.clone(),
+        };
+        self.reply.send(Ok(transcript));
+    }
+}
+
+fn finish_timings(timings: Timings, submitted: Instant, duration_ms: f64) -> Timings {
+    let total_ms = elapsed_ms(submitted);
+    let busy_ms = timings.queue_ms + timings.decode_ms + timings.vad_ms + timings.inference_ms;
+    Timings {
+        total_ms,
+        wait_ms: (total_ms - busy_ms).max(0.0),
+        real_time_factor: if duration_ms > 0.0 { total_ms / duration_ms } else { 0.0 },
+        ..timings
+    }
+}
+
+pub(crate) fn elapsed_ms(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1000.0
+}
+
+/// The waiting side of a job. Dropping it gives the job up.
+#[must_use = "dropping the handle gives the job up"]
+pub struct JobHandle {
+    pub(super) cancel: Cancel,
+    pub(super) reply: oneshot::Receiver<Result<Transcript>>,
+    pub(super) stats: Arc<Stats>,
+    pub(super) settled: bool,
+}
+
+impl JobHandle {
+    /// Gives the job up, from any thread and however often.
+    #[must_use]
+    pub fn canceller(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
+    /// The answer, or the reason why there will be none: the caller is not kept waiting for a
+    /// stage to notice that the job was given up.
+    pub async fn outcome(mut self) -> Result<Transcript> {
+        let result = tokio::select! {
+            biased;
+            reply = &mut self.reply => reply.unwrap_or_else(|_| Err(self.abandoned())),
+            cause = self.cancel.cancelled() => Err(cause.error()),
+        };
+        self.settled = true;
+        self.stats.settled(result.as_ref().err());
+        result
+    }
+
+    fn abandoned(&self) -> Error {
+        self.cancel.cause().map_or_else(
+            || {
+                Error::new(
+                    ErrorKind::WorkerFailed,
+                    "the stage that held the job stopped without an answer; try again",
+                )
+            },
+            crate::cancel::Cause::error,
+        )
+    }
+}
+
+impl Drop for JobHandle {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.cancel.abort();
+            self.stats
+                .settled(Some(&crate::cancel::Cause::Aborted.error()));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Which job the GPU thread takes next. Owned by that thread alone; bounded by admission. Pure.
+
+use std::collections::VecDeque;
+
+use crate::options::Priority;
+
+/// After this many interactive turns in a row a waiting batch job gets one, so that a flood of
+/// interactive work slows batch work down and never stops it.
+const INTERACTIVE_TURNS: usize = 8;
+
+/// Two queues, each first come, first served.
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    interactive: VecDeque<T>,
+    batch: VecDeque<T>,
+    interactive_turns: usize,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self {
+            interactive: VecDeque::new(),
+            batch: VecDeque::new(),
+            interactive_turns: 0,
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    /// A job that has just come.
+    pub fn push(&mut self, priority: Priority, job: T) {
+        self.of(priority).push_back(job);
+    }
+
+    /// A job that has had a turn and needs another: it keeps its place.
+    pub fn put_back(&mut self, priority: Priority, job: T) {
+        self.of(priority).push_front(job);
+    }
+
+    /// The job whose turn it is.
+    pub fn pop(&mut self) -> Option<T> {
+        let batch_waits = !self.batch.is_empty();
+        if self.interactive.is_empty() || (batch_waits && self.interactive_turns >= INTERACTIVE_TURNS)
+        {
+            self.interactive_turns = 0;
+            return self.batch.pop_front();
+        }
+        self.interactive_turns = if batch_waits { self.interactive_turns + 1 } else { 0 };
+        self.interactive.pop_front()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.interactive.is_empty() && self.batch.is_empty()
+    }
+
+    /// Takes out every job for which `leave` holds, wherever it waits.
+    pub fn take_if(&mut self, leave: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut taken = Vec::new();
+        for queue in [&mut self.interactive, &mut self.batch] {
+            for _ in 0..queue.len() {
+                match queue.pop_front() {
+                    Some(job) if leave(&job) => taken.push(job),
+                    Some(job) => queue.push_back(job),
+                    None => break,
+                }
+            }
+        }
+        taken
+    }
+
+    fn of(&mut self, priority: Priority) -> &mut VecDeque<T> {
+        match priority {
+            Priority::Interactive => &mut self.interactive,
+            Priority::Batch => &mut self.batch,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(queue: &mut Queue<u32>) -> Vec<u32> {
+        std::iter::from_fn(|| queue.pop()).collect()
+    }
+
+    #[test]
+    fn interactive_passes_batch_and_each_is_first_come_first_served() {
+        let mut queue = Queue::default();
+        queue.push(Priority::Batch, 10);
+        queue.push(Priority::Interactive, 1);
+        queue.push(Priority::Batch, 11);
+        queue.push(Priority::Interactive, 2);
+        assert_eq!(drain(&mut queue), [1, 2, 10, 11]);
+    }
+
+    #[test]
+    fn a_job_with_windows_left_keeps_its_place_in_its_class() {
+        let mut queue = Queue::default();
+        queue.push(Priority::Batch, 1);
+        queue.push(Priority::Batch, 2);
+        let first = queue.pop().unwrap();
+        queue.put_back(Priority::Batch, first);
+        queue.push(Priority::Interactive, 9);
+        assert_eq!(drain(&mut queue), [9, 1, 2]);
+    }
+
+    #[test]
+    fn a_flood_of_interactive_work_cannot_starve_batch() {
+        let mut queue = Queue::default();
+        queue.push(Priority::Batch, 0);
+        for job in 1..100 {
+            queue.push(Priority::Interactive, job);
+        }
+        let turn = drain(&mut queue).iter().position(|job| *job == 0);
+        assert_eq!(turn, Some(INTERACTIVE_TURNS));
+    }
+
+    #[test]
+    fn cancelled_jobs_leave_and_the_others_keep_their_order() {
+        let mut queue = Queue::default();
+        for job in 0..6 {
+            queue.push(Priority::Interactive, job);
+        }
+        assert_eq!(queue.take_if(|job| job % 2 == 0), [0, 2, 4]);
+        assert_eq!(drain(&mut queue), [1, 3, 5]);
+    }
+}

@@ -1,0 +1,225 @@
+//! Silero VAD on ONNX Runtime. The only file that names `ort`.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::session::Session;
+use ort::value::{Outlet, Tensor, ValueType};
+
+use super::{CONTEXT_SAMPLES, RECURRENT_SIZE, Vad, VadState, WINDOW_SAMPLES};
+use crate::error::{Error, ErrorKind, Result};
+
+/// `silero_vad_16k_sequence.onnx` of silero-vad 6.2.3, MIT.
+const MODEL: &[u8] = include_bytes!("../../assets/silero_vad_16k_sequence.onnx");
+/// A second of public-domain speech, 16-bit 16 kHz mono, for the self-check.
+const KNOWN_SPEECH: &[u8] = include_bytes!("../../assets/known_speech.s16le");
+
+/// Far from both what the network gives for the known inputs (over 0.99 and under 0.05) and what
+/// a wrongly fed one gives.
+const SELF_CHECK_SPEECH: f32 = 0.9;
+const SELF_CHECK_SILENCE: f32 = 0.2;
+
+const INPUT_SAMPLES: usize = CONTEXT_SAMPLES + WINDOW_SAMPLES;
+
+/// The network and the session that runs it.
+pub struct Silero {
+    session: Session,
+    /// The windows of one call with their contexts, kept to save the allocation.
+    input: Vec<f32>,
+}
+
+impl Silero {
+    /// Loads the embedded model with the ONNX Runtime library at `onnx_runtime` and checks it.
+    pub fn load(onnx_runtime: &Path) -> Result<Self> {
+        Self::from_bytes(onnx_runtime, MODEL)
+    }
+
+    /// Loads any sequence model of the same interface.
+    pub fn from_bytes(onnx_runtime: &Path, model: &[u8]) -> Result<Self> {
+        let environment = environment(onnx_runtime)?;
+        let session = session(&environment, model).map_err(|cause| {
+            Error::new(ErrorKind::ModelInvalid, "ONNX Runtime cannot load the VAD model")
+                .caused_by(cause)
+        })?;
+        check_interface(&session)?;
+        let mut silero = Self {
+            session,
+            input: Vec::new(),
+        };
+        silero.self_check()?;
+        Ok(silero)
+    }
+
+    /// A network that is fed wrongly fails silently, so it must tell speech from silence first.
+    fn self_check(&mut self) -> Result<()> {
+        let speech: Vec<f32> = KNOWN_SPEECH
+            .chunks_exact(2)
+            .map(|sample| f32::from(i16::from_le_bytes([sample[0], sample[1]])) / 32768.0)
+            .collect();
+        let speech = self.highest(&speech)?;
+        let silence = self.highest(&vec![0.0; 16 * WINDOW_SAMPLES])?;
+        if speech < SELF_CHECK_SPEECH || silence > SELF_CHECK_SILENCE {
+            return Err(Error::new(
+                ErrorKind::ModelInvalid,
+                format!(
+                    "the VAD model gives {speech:.3} for known speech and {silence:.3} for \
+                     silence; it cannot be trusted with this ONNX Runtime"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn highest(&mut self, pcm: &[f32]) -> Result<f32> {
+        let mut probabilities = Vec::new();
+        self.probabilities(&mut VadState::default(), pcm, &mut probabilities)?;
+        Ok(probabilities.into_iter().fold(0.0, f32::max))
+    }
+
+    /// Lays out `pcm` in windows, each behind the last samples of the one before.
+    fn lay_out(&mut self, state: &VadState, pcm: &[f32]) {
+        self.input.clear();
+        let mut context = state.context.as_slice();
+        for window in pcm.chunks(WINDOW_SAMPLES) {
+            self.input.extend_from_slice(context);
+            self.input.extend_from_slice(window);
+            self.input
+                .resize(self.input.len() + WINDOW_SAMPLES - window.len(), 0.0);
+            // Only the last window can be short, and its context is taken from the padded input.
+            context = window.last_chunk::<CONTEXT_SAMPLES>().map_or(&[], |last| last);
+        }
+    }
+
+    fn run(&mut self, state: &mut VadState, probabilities: &mut Vec<f32>) -> ort::Result<()> {
+        let windows = self.input.len() / INPUT_SAMPLES;
+        let recurrent = |values: &[f32; RECURRENT_SIZE]| {
+            Tensor::from_array(([1, 1, RECURRENT_SIZE], values.to_vec()))
+        };
+        let outputs = self.session.run(ort::inputs![
+            "input" => Tensor::from_array(([windows, INPUT_SAMPLES], self.input.clone()))?,
+            "h" => recurrent(&state.hidden)?,
+            "c" => recurrent(&state.cell)?,
+        ])?;
+        let (_, speech) = outputs["speech_probs"].try_extract_tensor::<f32>()?;
+        let (_, hidden) = outputs["hn"].try_extract_tensor::<f32>()?;
+        let (_, cell) = outputs["cn"].try_extract_tensor::<f32>()?;
+        probabilities.extend_from_slice(speech);
+        state.hidden.copy_from_slice(hidden);
+        state.cell.copy_from_slice(cell);
+        Ok(())
+    }
+}
+
+impl Vad for Silero {
+    fn probabilities(
+        &mut self,
+        state: &mut VadState,
+        pcm: &[f32],
+        probabilities: &mut Vec<f32>,
+    ) -> Result<()> {
+        if pcm.is_empty() {
+            return Ok(());
+        }
+        self.lay_out(state, pcm);
+        self.run(state, probabilities).map_err(|cause| {
+            Error::new(ErrorKind::WorkerFailed, "ONNX Runtime failed to run the VAD model")
+                .caused_by(cause)
+        })?;
+        if let Some(last) = self.input.last_chunk() {
+            state.context = *last;
+        }
+        Ok(())
+    }
+}
+
+/// The one environment of this process: ort refuses a second, so it is never dropped, and every
+/// engine of every thread shares it. The lock is held while the library loads, on the VAD threads
+/// of engines that are just being opened.
+fn environment(onnx_runtime: &Path) -> Result<Environment> {
+    static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+    let mut environment = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(environment) = &*environment {
+        return Ok(environment.clone());
+    }
+    // Looked for first: ort would search the system for a relative path, and finds on Windows an
+    // onnxruntime.dll of the system's own.
+    if !onnx_runtime.is_absolute() || !onnx_runtime.is_file() {
+        return Err(Error::new(
+            ErrorKind::DeviceUnavailable,
+            format!(
+                "no ONNX Runtime library at '{}'; install the package onnxruntime-node or set \
+                 ORT_DYLIB_PATH to the library's absolute path",
+                onnx_runtime.display()
+            ),
+        ));
+    }
+    let unusable = |cause: ort::Error| {
+        Error::new(
+            ErrorKind::DeviceUnavailable,
+            format!("cannot use the ONNX Runtime library '{}'", onnx_runtime.display()),
+        )
+        .caused_by(cause)
+    };
+    let built = ort::init_from(onnx_runtime)
+        .map_err(|cause| unusable(ort::Error::new(cause.to_string())))?
+        .with_name("opuscribe")
+        .with_telemetry(false)
+        .build()
+        .map_err(unusable)?;
+    Ok(environment.insert(built).clone())
+}
+
+fn session(environment: &Environment, model: &[u8]) -> ort::Result<Session> {
+    // One thread without spinning: the network is too small to share, and idle cores must idle.
+    Session::builder(environment)?
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_config_entry("session.intra_op.allow_spinning", "0")?
+        .commit_from_memory(model)
+}
+
+/// The tensors that [`Silero::run`] relies on, by name and shape; -1 is any size.
+fn check_interface(session: &Session) -> Result<()> {
+    let inputs: [(&str, &[i64]); 3] = [
+        ("input", &[-1, INPUT_SAMPLES as i64]),
+        ("h", &[1, 1, RECURRENT_SIZE as i64]),
+        ("c", &[1, 1, RECURRENT_SIZE as i64]),
+    ];
+    let outputs: [(&str, &[i64]); 3] = [
+        ("speech_probs", &[-1]),
+        ("hn", &[1, 1, RECURRENT_SIZE as i64]),
+        ("cn", &[1, 1, RECURRENT_SIZE as i64]),
+    ];
+    for (found, expected) in [(session.inputs(), inputs), (session.outputs(), outputs)] {
+        for (name, shape) in expected {
+            check_tensor(found, name, shape)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_tensor(found: &[Outlet], name: &str, expected: &[i64]) -> Result<()> {
+    let invalid = |what: String| Error::new(ErrorKind::ModelInvalid, what);
+    let Some(outlet) = found.iter().find(|outlet| outlet.name() == name) else {
+        let names: Vec<_> = found.iter().map(Outlet::name).collect();
+        return Err(invalid(format!(
+            "the VAD model has no tensor '{name}', only {}",
+            names.join(", ")
+        )));
+    };
+    let ValueType::Tensor { shape, .. } = outlet.dtype() else {
+        return Err(invalid(format!("'{name}' of the VAD model is no tensor")));
+    };
+    let fits = shape.len() == expected.len()
+        && shape
+            .iter()
+            .zip(expected)
+            .all(|(found, expected)| found == expected || *found == -1 || *expected == -1);
+    if !fits {
+        return Err(invalid(format!(
+            "tensor '{name}' of the VAD model has shape {shape:?}; expected {expected:?}"
+        )));
+    }
+    Ok(())
+}

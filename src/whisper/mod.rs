@@ -1,0 +1,80 @@
+//! Speech recognition: the text of one window of audio.
+
+mod guard;
+mod model;
+mod model_file;
+mod window;
+
+pub use model::{Whisper, library_version};
+pub use window::{MAX_WINDOW_SAMPLES, audio_positions, pack};
+
+use crate::cancel::Cancel;
+use crate::error::Result;
+
+/// What the job asks of every one of its windows.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'job> {
+    /// ISO 639-1 code, or `None` to detect it.
+    pub language: Option<&'job str>,
+    /// Translate to English.
+    pub translate: bool,
+    /// Text that goes before the audio.
+    pub initial_prompt: Option<&'job str>,
+    /// Beam width at temperature 0; 1 is greedy.
+    pub beam_size: usize,
+    /// Tried in order until the text can be believed. Never empty.
+    pub temperatures: &'job [f32],
+}
+
+/// The text of a window, on the window's own timeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recognition {
+    /// Segments in order.
+    pub segments: Vec<WindowSegment>,
+    /// ISO 639-1 code that was used.
+    pub language: &'static str,
+    /// Probability of the language, 1 if it was given.
+    pub language_probability: f32,
+}
+
+/// A segment on the window's own timeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowSegment {
+    /// Start, in milliseconds of the window.
+    pub start_ms: i64,
+    /// End, in milliseconds of the window; can lie past it.
+    pub end_ms: i64,
+    /// Text as Whisper wrote it, leading space included.
+    pub text: String,
+    /// Mean natural-log probability of the text tokens.
+    pub avg_log_prob: f32,
+    /// Probability that the window holds no speech.
+    pub no_speech_probability: f32,
+}
+
+/// What a loaded model is and can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecognizerInfo {
+    /// Languages by ISO 639-1 code; `["en"]` for an English-only model.
+    pub languages: Vec<&'static str>,
+    /// `cpu`, or the GPU backend in use.
+    pub backend: &'static str,
+    /// The device by name.
+    pub device: String,
+}
+
+/// The seam to the model. Implementations are built, used and dropped on one thread.
+pub trait Recognizer {
+    /// What was loaded.
+    fn info(&self) -> &RecognizerInfo;
+
+    /// The text of `window`, 16 kHz mono of at most [`MAX_WINDOW_SAMPLES`]. The result depends on
+    /// the arguments alone, not on what ran before. Fails with the cause's error soon after
+    /// `cancel` is raised.
+    fn recognize(
+        &mut self,
+        window: &[f32],
+        request: &Request<'_>,
+        cancel: &Cancel,
+    ) -> Result<Recognition>;
+}

@@ -1,0 +1,186 @@
+//! The detector against the silero-vad package itself, on real speech: the same probabilities and
+//! the same segments. The reference was recorded by `scripts/make_fixtures.py`.
+#![cfg(test)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use opuscribe::cancel::Cancel;
+use opuscribe::options::VadOptions;
+use opuscribe::vad::{self, Silero, Vad, VadState, WINDOW_SAMPLES};
+use opuscribe::{ErrorKind, Result};
+
+#[derive(serde::Deserialize)]
+struct Reference {
+    options: BTreeMap<String, ReferenceOptions>,
+    inputs: Vec<Input>,
+}
+
+#[derive(serde::Deserialize)]
+struct Input {
+    name: String,
+    probabilities: Vec<f32>,
+    segments: BTreeMap<String, Vec<(usize, usize)>>,
+}
+
+/// The arguments of `get_speech_timestamps`, with its own defaults.
+#[derive(serde::Deserialize)]
+#[serde(default)]
+struct ReferenceOptions {
+    threshold: f32,
+    neg_threshold: Option<f32>,
+    min_speech_duration_ms: f64,
+    min_silence_duration_ms: f64,
+    speech_pad_ms: f64,
+    max_speech_duration_s: f64,
+}
+
+impl Default for ReferenceOptions {
+    fn default() -> Self {
+        Self {
+            threshold: 0.5,
+            neg_threshold: None,
+            min_speech_duration_ms: 250.0,
+            min_silence_duration_ms: 100.0,
+            speech_pad_ms: 30.0,
+            max_speech_duration_s: f64::INFINITY,
+        }
+    }
+}
+
+impl From<&ReferenceOptions> for VadOptions {
+    fn from(options: &ReferenceOptions) -> Self {
+        Self {
+            threshold: options.threshold,
+            neg_threshold: options.neg_threshold,
+            min_speech_duration_ms: options.min_speech_duration_ms,
+            min_silence_duration_ms: options.min_silence_duration_ms,
+            speech_pad_ms: options.speech_pad_ms,
+            max_speech_duration_s: options.max_speech_duration_s,
+        }
+    }
+}
+
+fn reference() -> Reference {
+    serde_json::from_slice(&common::fixture("vad_reference.json")).unwrap()
+}
+
+fn silero() -> Silero {
+    Silero::load(&common::onnx_runtime()).unwrap()
+}
+
+#[test]
+fn probabilities_equal_the_reference() {
+    let mut silero = silero();
+    for input in reference().inputs {
+        let pcm = common::wav(&input.name);
+        let found = vad::detect(&mut silero, &pcm, &Cancel::never()).unwrap();
+        assert_eq!(found.len(), input.probabilities.len(), "{}", input.name);
+        let worst = found
+            .iter()
+            .zip(&input.probabilities)
+            .map(|(found, expected)| (found - expected).abs())
+            .fold(0.0, f32::max);
+        assert!(worst < 1e-4, "{}: {worst}", input.name);
+    }
+}
+
+#[test]
+fn segments_equal_the_reference_for_every_option_set() {
+    let mut silero = silero();
+    let reference = reference();
+    let mut compared = 0;
+    for input in &reference.inputs {
+        let pcm = common::wav(&input.name);
+        let probabilities = vad::detect(&mut silero, &pcm, &Cancel::never()).unwrap();
+        for (name, options) in &reference.options {
+            let found = vad::segments(&probabilities, pcm.len(), &options.into());
+            let expected = &input.segments[name];
+            let what = format!("{} with {name}: {found:?} {expected:?}", input.name);
+            assert_eq!(found.len(), expected.len(), "{what}");
+            for (found, expected) in found.iter().zip(expected) {
+                assert!(found.start.abs_diff(expected.0) <= WINDOW_SAMPLES, "{what}");
+                assert!(found.end.abs_diff(expected.1) <= WINDOW_SAMPLES, "{what}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 60, "only {compared} segments were compared");
+}
+
+/// A job's probabilities do not change when another input runs between its slices.
+#[test]
+fn state_belongs_to_the_job_not_to_the_session() {
+    let mut silero = silero();
+    let (one, two) = (common::wav("jfk"), common::wav("libri_moses"));
+    let mut alone = || -> Result<Vec<Vec<f32>>> {
+        [&one, &two]
+            .into_iter()
+            .map(|pcm| vad::detect(&mut silero, pcm, &Cancel::never()))
+            .collect()
+    };
+    let expected = alone().unwrap();
+    let mut states = [VadState::default(), VadState::default()];
+    let mut found = [Vec::new(), Vec::new()];
+    let slices = |pcm: &[f32]| -> Vec<Vec<f32>> {
+        pcm.chunks(7 * WINDOW_SAMPLES).map(<[f32]>::to_vec).collect()
+    };
+    let (one, two) = (slices(&one), slices(&two));
+    for slice in 0..one.len().max(two.len()) {
+        for (speaker, slices) in [&one, &two].into_iter().enumerate() {
+            if let Some(pcm) = slices.get(slice) {
+                silero
+                    .probabilities(&mut states[speaker], pcm, &mut found[speaker])
+                    .unwrap();
+            }
+        }
+    }
+    assert_eq!(found.to_vec(), expected);
+}
+
+#[test]
+fn a_model_with_wrong_tensors_is_refused() {
+    let model = include_bytes!("../assets/silero_vad_16k_sequence.onnx");
+    let renamed = replace(model, b"speech_probs", b"speech_probz");
+    for (model, what) in [(renamed, "no tensor 'speech_probs'"), (vec![1; 64], "cannot load")] {
+        let Err(error) = Silero::from_bytes(&common::onnx_runtime(), &model) else {
+            panic!("accepted: {what}")
+        };
+        assert_eq!(error.kind(), ErrorKind::ModelInvalid);
+        assert!(error.message().contains(what), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_runtime_library_is_an_error_not_a_hang() {
+    // In a process of its own: the first library that loads serves the whole process.
+    if std::env::var_os("OPUSCRIBE_TEST_NO_RUNTIME").is_some() {
+        let Err(error) = Silero::load(std::path::Path::new("/nowhere/libonnxruntime.so")) else {
+            panic!("loaded")
+        };
+        assert_eq!(error.kind(), ErrorKind::DeviceUnavailable);
+        return;
+    }
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_missing_runtime_library_is_an_error_not_a_hang"])
+        .env("OPUSCRIBE_TEST_NO_RUNTIME", "1")
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut replaced = bytes.to_vec();
+    let mut hits = 0;
+    for at in 0..bytes.len() - from.len() {
+        if &bytes[at..at + from.len()] == from {
+            replaced[at..at + from.len()].copy_from_slice(to);
+            hits += 1;
+        }
+    }
+    assert!(hits > 0);
+    replaced
+}
