@@ -50,7 +50,10 @@ fn transcribe(context: &WhisperContext, pcm: &[f32]) -> String {
 
 fn pcm(path: &Path) -> Vec<f32> {
     let bytes = std::fs::read(path).unwrap();
-    if path.extension().is_none_or(|extension| extension != "packets") {
+    if path
+        .extension()
+        .is_none_or(|extension| extension != "packets")
+    {
         return bytes
             .chunks_exact(2)
             .map(|sample| f32::from(i16::from_le_bytes([sample[0], sample[1]])) / 32768.0)

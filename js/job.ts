@@ -30,10 +30,19 @@ export function checkOptions(options: TranscribeOptions): void {
       throw invalidArgument(`${name} is ${describe(options[name])}; expected a function`);
     }
   }
+  if (options.vad !== false) checkVad(options.vad, 'false');
   const { signal } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalidArgument(`signal is ${describe(signal)}; expected an AbortSignal`);
   }
+}
+
+/** The addon reads named options off any value, so that a string would have none of them. */
+export function checkVad(vad: unknown, or?: string): void {
+  if (vad === undefined || (typeof vad === 'object' && vad !== null)) return;
+  throw invalidArgument(
+    `vad is ${describe(vad)}; expected an object of options${or ? ` or ${or}` : ''}`,
+  );
 }
 
 export async function runJob(options: TranscribeOptions, call: Call): Promise<Transcript> {

@@ -36,7 +36,9 @@ function inOnnxruntimeNode(): string | undefined {
     return undefined;
   }
   // One folder for each version of Node-API, of which a package has one.
-  const folders = existsSync(bin) ? readdirSync(bin).filter((name) => name.startsWith('napi-v')) : [];
+  const folders = existsSync(bin)
+    ? readdirSync(bin).filter((name) => name.startsWith('napi-v'))
+    : [];
   return folders
     .map((folder) => join(bin, folder, process.platform, process.arch, LIBRARY))
     .find((path) => existsSync(path));

@@ -25,7 +25,9 @@ export async function transcribe(
   const packets = flatten(opusPackets);
   const transcriber = await patiently(open(model), timeoutMs, signal);
   const left =
-    timeoutMs === undefined ? {} : { timeoutMs: Math.max(1, timeoutMs - (performance.now() - called)) };
+    timeoutMs === undefined
+      ? {}
+      : { timeoutMs: Math.max(1, timeoutMs - (performance.now() - called)) };
   return transcriber.transcribeFlat(packets, { ...rest, ...left, ...(signal && { signal }) });
 }
 
@@ -34,7 +36,9 @@ transcribe.close = async (options: { drain?: boolean } = {}): Promise<void> => {
   const opened = [...shared.values()];
   shared.clear();
   const results = await Promise.allSettled(opened);
-  await Promise.all(results.map((r) => (r.status === 'fulfilled' ? r.value.close(options) : undefined)));
+  await Promise.all(
+    results.map((r) => (r.status === 'fulfilled' ? r.value.close(options) : undefined)),
+  );
 };
 
 function open(model: string): Promise<Transcriber> {

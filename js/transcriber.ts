@@ -7,7 +7,7 @@ import type {
   Transcript,
 } from '../index.js';
 import { callNative, invalidArgument, unwrap } from './error.js';
-import { checkOptions, report, runJob, type TranscribeOptions } from './job.js';
+import { checkOptions, checkVad, report, runJob, type TranscribeOptions } from './job.js';
 import { resolveModel } from './models.js';
 import { NativeTranscriber } from './native.js';
 import { onnxRuntimePath } from './onnxruntime.js';
@@ -27,9 +27,6 @@ export interface PcmOptions {
   channels?: number;
 }
 
-/** Only this package makes one without `open`. */
-const construct = Symbol('opuscribe.construct');
-
 /**
  * A Whisper model, a voice activity detector, and the two threads that own them. Open one and keep
  * it: any number of calls share it.
@@ -38,9 +35,10 @@ export class Transcriber {
   readonly #native: NativeTranscriber;
   #closed: Promise<void> | undefined;
 
-  /** @internal */
-  constructor(key: typeof construct, native: NativeTranscriber) {
-    if (key !== construct) throw invalidArgument('use Transcriber.open(), which loads the model');
+  private constructor(native: NativeTranscriber) {
+    if (!(native instanceof NativeTranscriber)) {
+      throw invalidArgument('use Transcriber.open(), which loads the model');
+    }
     this.#native = native;
   }
 
@@ -53,10 +51,11 @@ export class Transcriber {
     if (onLog !== undefined && typeof onLog !== 'function') {
       throw invalidArgument(`onLog is ${describe(onLog)}; expected a function`);
     }
+    checkVad(options.vad);
     const native = { ...options, model: resolveModel(options.model) };
     const log = onLog && ((record: LogRecord) => report(onLog, record));
     const opening = callNative(() => NativeTranscriber.open(native, onnxRuntimePath(), log));
-    return new Transcriber(construct, unwrap(await opening));
+    return new Transcriber(unwrap(await opening));
   }
 
   /**

@@ -22,10 +22,13 @@ console.log(`\n${basename(file)}: ${packets.received} Opus packets, ${ms(transcr
 console.log(`\n  ${transcript.text || `(${transcript.emptyReason})`}\n`);
 console.log('segments, in seconds');
 for (const { startMs, endMs, text, avgLogProb } of transcript.segments) {
-  console.log(`${seconds(startMs)} –${seconds(endMs)}  ${text}  (log probability ${avgLogProb.toFixed(2)})`);
+  console.log(
+    `${seconds(startMs)} –${seconds(endMs)}  ${text}  (log probability ${avgLogProb.toFixed(2)})`,
+  );
 }
 console.log(`\nspeech found by the VAD, ${ms(transcript.speechDurationMs)} in all`);
-for (const { startMs, endMs } of transcript.speech) console.log(`${seconds(startMs)} –${seconds(endMs)}`);
+for (const { startMs, endMs } of transcript.speech)
+  console.log(`${seconds(startMs)} –${seconds(endMs)}`);
 console.log(
   `\ntime: decode ${ms(timings.decodeMs)}, VAD ${ms(timings.vadMs)}, inference ` +
     `${ms(timings.inferenceMs)}, total ${ms(timings.totalMs)}, ` +

@@ -66,7 +66,13 @@ export function provideCmake() {
   if (works('cmake') || existsSync(ownCmake())) return;
   console.log(`cmake is not on PATH: installing ${CMAKE_VERSION} into .tools`);
   const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check'];
-  run(python(), [...pip, '--only-binary=:all:', '--target', cmakeFolder, `cmake==${CMAKE_VERSION}`]);
+  run(python(), [
+    ...pip,
+    '--only-binary=:all:',
+    '--target',
+    cmakeFolder,
+    `cmake==${CMAKE_VERSION}`,
+  ]);
 }
 
 function ownCmake() {

@@ -113,7 +113,10 @@ impl Cancel {
             Some(Cause::Aborted)
         } else if self.all.0.is_raised() {
             Some(Cause::Closed)
-        } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        } else if self
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+        {
             Some(Cause::Timeout)
         } else {
             None

@@ -95,7 +95,9 @@ mod tests {
     fn each_log_sees_its_own_records_only() {
         let seen: Arc<Mutex<Vec<LogRecord>>> = Arc::default();
         let sink = Arc::clone(&seen);
-        let log = Log::new(Some(Arc::new(move |record| sink.lock().unwrap().push(record))));
+        let log = Log::new(Some(Arc::new(move |record| {
+            sink.lock().unwrap().push(record)
+        })));
         log.scope(|| tracing::warn!(kept = 223, "prompt too long"));
         Log::new(None).scope(|| tracing::error!("somebody else's"));
         tracing::error!("nobody's");

@@ -119,10 +119,25 @@ impl VadOptions {
                 )));
             }
         }
-        in_range("vad.minSpeechDurationMs", self.min_speech_duration_ms, 0.0, 60_000.0)?;
-        in_range("vad.minSilenceDurationMs", self.min_silence_duration_ms, 0.0, 60_000.0)?;
+        in_range(
+            "vad.minSpeechDurationMs",
+            self.min_speech_duration_ms,
+            0.0,
+            60_000.0,
+        )?;
+        in_range(
+            "vad.minSilenceDurationMs",
+            self.min_silence_duration_ms,
+            0.0,
+            60_000.0,
+        )?;
         in_range("vad.speechPadMs", self.speech_pad_ms, 0.0, 10_000.0)?;
-        in_range("vad.maxSpeechDurationS", self.max_speech_duration_s, 1.0, f64::INFINITY)
+        in_range(
+            "vad.maxSpeechDurationS",
+            self.max_speech_duration_s,
+            1.0,
+            f64::INFINITY,
+        )
     }
 
     /// The exit threshold that will be used.
@@ -182,8 +197,18 @@ impl JobOptions {
 
     /// Fails when a value is out of range. `languages` are the codes the model knows.
     pub fn validate(&self, languages: &[&str]) -> Result<()> {
-        in_range("beamSize", self.beam_size as f64, 1.0, Self::MAX_BEAM_SIZE as f64)?;
-        in_range("temperature.length", self.temperatures.len() as f64, 1.0, 8.0)?;
+        in_range(
+            "beamSize",
+            self.beam_size as f64,
+            1.0,
+            Self::MAX_BEAM_SIZE as f64,
+        )?;
+        in_range(
+            "temperature.length",
+            self.temperatures.len() as f64,
+            1.0,
+            8.0,
+        )?;
         for temperature in &self.temperatures {
             in_range("temperature", f64::from(*temperature), 0.0, 1.0)?;
         }
@@ -275,7 +300,12 @@ mod tests {
             neg_threshold: Some(0.5),
             ..VadOptions::default()
         };
-        assert!(vad.validate().unwrap_err().message().contains("negThreshold"));
+        assert!(
+            vad.validate()
+                .unwrap_err()
+                .message()
+                .contains("negThreshold")
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The detector against the silero-vad package itself, on real speech: the same probabilities and
 //! the same segments. The reference was recorded by `scripts/make_fixtures.py`.
-#![cfg(test)]
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -124,7 +124,9 @@ fn state_belongs_to_the_job_not_to_the_session() {
     let mut states = [VadState::default(), VadState::default()];
     let mut found = [Vec::new(), Vec::new()];
     let slices = |pcm: &[f32]| -> Vec<Vec<f32>> {
-        pcm.chunks(7 * WINDOW_SAMPLES).map(<[f32]>::to_vec).collect()
+        pcm.chunks(7 * WINDOW_SAMPLES)
+            .map(<[f32]>::to_vec)
+            .collect()
     };
     let (one, two) = (slices(&one), slices(&two));
     for slice in 0..one.len().max(two.len()) {
@@ -143,7 +145,10 @@ fn state_belongs_to_the_job_not_to_the_session() {
 fn a_model_with_wrong_tensors_is_refused() {
     let model = include_bytes!("../assets/silero_vad_16k_sequence.onnx");
     let renamed = replace(model, b"speech_probs", b"speech_probz");
-    for (model, what) in [(renamed, "no tensor 'speech_probs'"), (vec![1; 64], "cannot load")] {
+    for (model, what) in [
+        (renamed, "no tensor 'speech_probs'"),
+        (vec![1; 64], "cannot load"),
+    ] {
         let Err(error) = Silero::from_bytes(&common::onnx_runtime(), &model) else {
             panic!("accepted: {what}")
         };
@@ -163,7 +168,10 @@ fn a_missing_runtime_library_is_an_error_not_a_hang() {
         return;
     }
     let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_missing_runtime_library_is_an_error_not_a_hang"])
+        .args([
+            "--exact",
+            "a_missing_runtime_library_is_an_error_not_a_hang",
+        ])
         .env("OPUSCRIBE_TEST_NO_RUNTIME", "1")
         .stdout(std::process::Stdio::null())
         .status()

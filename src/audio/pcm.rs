@@ -182,8 +182,14 @@ mod tests {
                 (at as f32 * 440.0 * std::f32::consts::TAU / rate as f32).sin()
             };
             let samples = (0..from_hz as usize).map(|at| tone(from_hz, at)).collect();
-            let mono = pcm(Samples::F32(samples), from_hz, 1).into_mono_16k().unwrap();
-            assert!(mono.len().abs_diff(16_000) <= 1, "{from_hz}: {}", mono.len());
+            let mono = pcm(Samples::F32(samples), from_hz, 1)
+                .into_mono_16k()
+                .unwrap();
+            assert!(
+                mono.len().abs_diff(16_000) <= 1,
+                "{from_hz}: {}",
+                mono.len()
+            );
             let worst = (2_000..14_000)
                 .map(|at| (mono[at] - tone(16_000, at)).abs())
                 .fold(0.0, f32::max);

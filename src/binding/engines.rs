@@ -39,11 +39,7 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 /// Closes the engine on a thread of its own and then calls `done`. `None` if it is not open.
-pub fn close(
-    slot: &Slot,
-    drain: bool,
-    done: impl FnOnce() + Send + 'static,
-) -> Option<Result<()>> {
+pub fn close(slot: &Slot, drain: bool, done: impl FnOnce() + Send + 'static) -> Option<Result<()>> {
     let mut state = slot.borrow_mut();
     let engine = match std::mem::replace(&mut *state, State::Gone) {
         State::Open(engine) => engine,
@@ -105,8 +101,14 @@ fn track(state: State) -> Slot {
 }
 
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    Builder::new().name(name.to_owned()).spawn(work).map_err(|cause| {
-        Error::new(ErrorKind::OutOfMemory, format!("cannot start the thread {name}"))
+    Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|cause| {
+            Error::new(
+                ErrorKind::OutOfMemory,
+                format!("cannot start the thread {name}"),
+            )
             .caused_by(cause)
-    })
+        })
 }

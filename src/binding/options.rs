@@ -15,7 +15,9 @@ pub struct EngineOptions {
     pub model: String,
     /// Where Whisper runs. Default `auto`: the best that works. A GPU that is asked for and cannot
     /// be had is `ERR_DEVICE_UNAVAILABLE`.
-    #[napi(ts_type = "'auto' | 'gpu' | 'cpu' | { backend: 'cuda' | 'vulkan' | 'metal'; index?: number }")]
+    #[napi(
+        ts_type = "'auto' | 'gpu' | 'cpu' | { backend: 'cuda' | 'vulkan' | 'metal'; index?: number }"
+    )]
     pub device: Option<Either<String, Backend>>,
     /// CPU threads for inference, 1 to 512. Default: the number of cores, at most 8.
     pub threads: Option<f64>,
@@ -118,7 +120,9 @@ fn device(device: Option<Either<String, Backend>>) -> Result<options::Device> {
                     "device.backend is '{backend}'; expected 'cuda', 'vulkan' or 'metal'"
                 )));
             }
-            index.map(|index| integer("device.index", index)).transpose()?;
+            index
+                .map(|index| integer("device.index", index))
+                .transpose()?;
             Err(Error::new(
                 ErrorKind::DeviceUnavailable,
                 format!("this build has no {backend} backend; use 'auto' or 'cpu'"),
@@ -137,8 +141,14 @@ impl VadOptions {
         if let Some(neg_threshold) = self.neg_threshold {
             base.neg_threshold = Some(neg_threshold as f32);
         }
-        set(&mut base.min_speech_duration_ms, self.min_speech_duration_ms);
-        set(&mut base.min_silence_duration_ms, self.min_silence_duration_ms);
+        set(
+            &mut base.min_speech_duration_ms,
+            self.min_speech_duration_ms,
+        );
+        set(
+            &mut base.min_silence_duration_ms,
+            self.min_silence_duration_ms,
+        );
         set(&mut base.speech_pad_ms, self.speech_pad_ms);
         set(&mut base.max_speech_duration_s, self.max_speech_duration_s);
         base

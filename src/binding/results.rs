@@ -244,7 +244,12 @@ impl From<&engine::EngineInfo> for EngineInfo {
         let recognizer = &from.recognizer;
         Self {
             model: from.model.clone(),
-            languages: recognizer.languages.iter().copied().map(Into::into).collect(),
+            languages: recognizer
+                .languages
+                .iter()
+                .copied()
+                .map(Into::into)
+                .collect(),
             backend: recognizer.backend.to_owned(),
             device: recognizer.device.clone(),
             threads: from.threads as u32,

@@ -22,7 +22,10 @@ pub(crate) fn run(mut job: Job<Input>, stats: &Stats, next: &Sender<Job<Audio>>)
     stats.begin();
     let started = Instant::now();
     job.ticket.timings.queue_ms = elapsed_ms(job.ticket.submitted);
-    let input = std::mem::replace(&mut job.payload, Input::Packets(opus::PacketList::default()));
+    let input = std::mem::replace(
+        &mut job.payload,
+        Input::Packets(opus::PacketList::default()),
+    );
     let decoded = decode(input, &job);
     job.ticket.timings.decode_ms = elapsed_ms(started);
     stats.end();

@@ -10,11 +10,9 @@ use super::stats::Stats;
 use crate::audio::{Pcm, samples_to_ms};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::opus::PacketList;
 use crate::options::JobOptions;
-use crate::transcript::{
-    EmptyReason, PacketCounts, Segment, SpeechSegment, Timings, Transcript,
-};
+use crate::opus::PacketList;
+use crate::transcript::{EmptyReason, PacketCounts, Segment, SpeechSegment, Timings, Transcript};
 
 /// What a job starts from.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,7 +155,11 @@ fn finish_timings(timings: Timings, submitted: Instant, duration_ms: f64) -> Tim
     Timings {
         total_ms,
         wait_ms: (total_ms - busy_ms).max(0.0),
-        real_time_factor: if duration_ms > 0.0 { total_ms / duration_ms } else { 0.0 },
+        real_time_factor: if duration_ms > 0.0 {
+            total_ms / duration_ms
+        } else {
+            0.0
+        },
         ..timings
     }
 }

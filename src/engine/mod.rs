@@ -28,8 +28,8 @@ pub use stats::StatsSnapshot;
 use crate::cancel::{Cancel, CancelAll};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Log, LogSink};
-use crate::opus;
 use crate::options::{EngineOptions, JobOptions};
+use crate::opus;
 use crate::transcript::{Timings, Transcript};
 use crate::vad::{Silero, Vad};
 use crate::whisper::{self, Recognizer, RecognizerInfo, Whisper};
@@ -101,11 +101,7 @@ impl Engine {
     }
 
     /// Opens an engine with any models.
-    pub fn open_with(
-        options: EngineOptions,
-        models: Models,
-        log: Option<LogSink>,
-    ) -> Result<Self> {
+    pub fn open_with(options: EngineOptions, models: Models, log: Option<LogSink>) -> Result<Self> {
         options.validate()?;
         let log = Log::new(log);
         let stats = Arc::new(Stats::default());
@@ -213,7 +209,11 @@ impl Engine {
             },
             payload: input,
         };
-        let (jobs, stats, log) = (intake.jobs.clone(), Arc::clone(&self.stats), self.log.clone());
+        let (jobs, stats, log) = (
+            intake.jobs.clone(),
+            Arc::clone(&self.stats),
+            self.log.clone(),
+        );
         intake
             .runtime
             .spawn_blocking(move || log.scope(|| decode::run(job, &stats, &jobs)));

@@ -40,12 +40,17 @@ impl<T> Queue<T> {
     /// The job whose turn it is.
     pub fn pop(&mut self) -> Option<T> {
         let batch_waits = !self.batch.is_empty();
-        if self.interactive.is_empty() || (batch_waits && self.interactive_turns >= INTERACTIVE_TURNS)
+        if self.interactive.is_empty()
+            || (batch_waits && self.interactive_turns >= INTERACTIVE_TURNS)
         {
             self.interactive_turns = 0;
             return self.batch.pop_front();
         }
-        self.interactive_turns = if batch_waits { self.interactive_turns + 1 } else { 0 };
+        self.interactive_turns = if batch_waits {
+            self.interactive_turns + 1
+        } else {
+            0
+        };
         self.interactive.pop_front()
     }
 

@@ -190,7 +190,10 @@ mod tests {
 
     #[test]
     fn segments_keep_whispers_own_spaces_and_windows_never_glue_words() {
-        assert_eq!(joined(&[&[" And so", ", my"], &[" fellow"]]), " And so, my fellow");
+        assert_eq!(
+            joined(&[&[" And so", ", my"], &[" fellow"]]),
+            " And so, my fellow"
+        );
         assert_eq!(joined(&[&[" one"], &["two"]]), " one two");
         assert_eq!(joined(&[&["你好"], &["世界"]]), "你好世界");
     }

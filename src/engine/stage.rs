@@ -52,8 +52,11 @@ pub(crate) fn spawn<Model: ?Sized + 'static, Ready: Send + 'static>(
             });
         })
         .map_err(|cause| {
-            Error::new(ErrorKind::OutOfMemory, format!("cannot start the thread {name}"))
-                .caused_by(cause)
+            Error::new(
+                ErrorKind::OutOfMemory,
+                format!("cannot start the thread {name}"),
+            )
+            .caused_by(cause)
         })
 }
 
@@ -69,7 +72,10 @@ impl<Model: ?Sized> Supervised<Model> {
     /// Runs `work` on the model. A panic in it, or in building or dropping the model, becomes
     /// [`ErrorKind::WorkerFailed`]. What `work` borrows may be half changed then; the caller
     /// answers the job with the error and drops it.
-    pub fn call<Output>(&mut self, work: impl FnOnce(&mut Model) -> Result<Output>) -> Result<Output> {
+    pub fn call<Output>(
+        &mut self,
+        work: impl FnOnce(&mut Model) -> Result<Output>,
+    ) -> Result<Output> {
         if self.restarts > MAX_RESTARTS {
             return Err(Error::new(
                 ErrorKind::WorkerFailed,

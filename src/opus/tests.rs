@@ -2,9 +2,12 @@ use super::*;
 
 /// 20 ms SILK packets of a voice-like tone, as a real encoder makes them.
 fn encoded(packets: usize) -> Vec<Vec<u8>> {
-    let mut encoder =
-        ::opus::Encoder::new(SAMPLE_RATE_HZ, ::opus::Channels::Mono, ::opus::Application::Voip)
-            .unwrap();
+    let mut encoder = ::opus::Encoder::new(
+        SAMPLE_RATE_HZ,
+        ::opus::Channels::Mono,
+        ::opus::Application::Voip,
+    )
+    .unwrap();
     (0..packets)
         .map(|packet| {
             let pcm: Vec<f32> = (0..DEFAULT_PACKET_SAMPLES)
@@ -33,8 +36,10 @@ fn decoded(list: &PacketList) -> Decoded {
 #[test]
 fn a_good_list_decodes_to_its_length() {
     let packets = encoded(50);
-    let Decoded { pcm, packets: counts } =
-        decoded(&list(packets.iter().map(|packet| Some(packet.as_slice()))));
+    let Decoded {
+        pcm,
+        packets: counts,
+    } = decoded(&list(packets.iter().map(|packet| Some(packet.as_slice()))));
     assert_eq!(pcm.len(), 16_000);
     assert_eq!(
         counts,
@@ -43,7 +48,10 @@ fn a_good_list_decodes_to_its_length() {
             ..PacketCounts::default()
         }
     );
-    let energy = pcm[8000..].iter().map(|sample| sample * sample).sum::<f32>();
+    let energy = pcm[8000..]
+        .iter()
+        .map(|sample| sample * sample)
+        .sum::<f32>();
     assert!(energy > 100.0, "{energy}");
 }
 
@@ -59,12 +67,20 @@ fn nothing_and_nothing_but_lost_packets_are_no_audio() {
 fn lost_and_corrupt_packets_keep_their_place_and_are_counted() {
     let packets = encoded(50);
     let garbage = [0x0b_u8, 0x00];
-    let damaged = list(packets.iter().enumerate().map(|(index, packet)| match index {
-        0 | 10 => None,
-        20..23 => Some(garbage.as_slice()),
-        _ => Some(packet.as_slice()),
-    }));
-    let Decoded { pcm, packets: counts } = decoded(&damaged);
+    let damaged = list(
+        packets
+            .iter()
+            .enumerate()
+            .map(|(index, packet)| match index {
+                0 | 10 => None,
+                20..23 => Some(garbage.as_slice()),
+                _ => Some(packet.as_slice()),
+            }),
+    );
+    let Decoded {
+        pcm,
+        packets: counts,
+    } = decoded(&damaged);
     assert_eq!(pcm.len(), 16_000);
     assert_eq!((counts.received, counts.lost, counts.corrupt), (50, 2, 3));
     assert!((counts.concealed_ms - 100.0).abs() < 1e-9);
@@ -75,7 +91,10 @@ fn a_long_gap_becomes_silence_not_invention() {
     let packets = encoded(25);
     let good = packets.iter().map(|packet| Some(packet.as_slice()));
     let gap = std::iter::repeat_n(None, 100);
-    let Decoded { pcm, packets: counts } = decoded(&list(good.chain(gap)));
+    let Decoded {
+        pcm,
+        packets: counts,
+    } = decoded(&list(good.chain(gap)));
     assert_eq!(pcm.len(), 125 * DEFAULT_PACKET_SAMPLES);
     assert!((counts.concealed_ms - MAX_CONCEALMENT_MS as f64).abs() < 1e-9);
     let beyond = (25 + MAX_CONCEALMENT_MS / 20) * DEFAULT_PACKET_SAMPLES;
@@ -85,7 +104,10 @@ fn a_long_gap_becomes_silence_not_invention() {
 #[test]
 fn input_that_cannot_be_opus_is_refused_with_the_first_index() {
     let odd = [0x09_u8, 1, 2, 3];
-    let error = decode(&list([None, Some(odd.as_slice()), Some(&[])]), &Cancel::never());
+    let error = decode(
+        &list([None, Some(odd.as_slice()), Some(&[])]),
+        &Cancel::never(),
+    );
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidPacket);
     assert_eq!(error.index(), Some(1));
@@ -129,5 +151,8 @@ fn giving_up_stops_between_two_packets() {
     let cancel = Cancel::never();
     cancel.abort();
     let list = list(packets.iter().map(|packet| Some(packet.as_slice())));
-    assert_eq!(decode(&list, &cancel).unwrap_err().kind(), ErrorKind::Aborted);
+    assert_eq!(
+        decode(&list, &cancel).unwrap_err().kind(),
+        ErrorKind::Aborted
+    );
 }

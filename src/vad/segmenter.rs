@@ -22,7 +22,11 @@ pub fn segments(
         tracker.push(window * WINDOW_SAMPLES, probability);
     }
     let mut speech = tracker.finish(input_samples);
-    pad(&mut speech, input_samples, ms_to_samples(options.speech_pad_ms) as usize);
+    pad(
+        &mut speech,
+        input_samples,
+        ms_to_samples(options.speech_pad_ms) as usize,
+    );
     speech
 }
 
@@ -113,11 +117,13 @@ impl Tracker {
     /// and begins again with the next window above the threshold.
     fn split(&mut self, start: usize, at: usize) -> Option<usize> {
         // The first of equally long pauses, as Python's max takes it.
-        let longest = self
-            .pauses
-            .iter()
-            .copied()
-            .reduce(|best, pause| if pause.samples > best.samples { pause } else { best });
+        let longest = self.pauses.iter().copied().reduce(|best, pause| {
+            if pause.samples > best.samples {
+                pause
+            } else {
+                best
+            }
+        });
         self.forget();
         let Some(pause) = longest else {
             self.found.push(start..at);
@@ -185,10 +191,14 @@ mod tests {
                 _ => 0.1,
             })
             .collect();
-        segments(&probabilities, probabilities.len() * WINDOW_SAMPLES, options)
-            .into_iter()
-            .map(|segment| segment.start / WINDOW_SAMPLES..segment.end / WINDOW_SAMPLES)
-            .collect()
+        segments(
+            &probabilities,
+            probabilities.len() * WINDOW_SAMPLES,
+            options,
+        )
+        .into_iter()
+        .map(|segment| segment.start / WINDOW_SAMPLES..segment.end / WINDOW_SAMPLES)
+        .collect()
     }
 
     #[test]
@@ -228,7 +238,12 @@ mod tests {
             min_silence_duration_ms: 400.0,
             ..TIGHT
         };
-        let windows = format!("{}-----{}----{}", "S".repeat(8), "S".repeat(8), "S".repeat(15));
+        let windows = format!(
+            "{}-----{}----{}",
+            "S".repeat(8),
+            "S".repeat(8),
+            "S".repeat(15)
+        );
         assert_eq!(drawn(&windows, &options), [0..8, 13..40]);
     }
 

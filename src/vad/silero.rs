@@ -39,8 +39,11 @@ impl Silero {
     pub fn from_bytes(onnx_runtime: &Path, model: &[u8]) -> Result<Self> {
         let environment = environment(onnx_runtime)?;
         let session = session(&environment, model).map_err(|cause| {
-            Error::new(ErrorKind::ModelInvalid, "ONNX Runtime cannot load the VAD model")
-                .caused_by(cause)
+            Error::new(
+                ErrorKind::ModelInvalid,
+                "ONNX Runtime cannot load the VAD model",
+            )
+            .caused_by(cause)
         })?;
         check_interface(&session)?;
         let mut silero = Self {
@@ -87,7 +90,9 @@ impl Silero {
             self.input
                 .resize(self.input.len() + WINDOW_SAMPLES - window.len(), 0.0);
             // Only the last window can be short, and its context is taken from the padded input.
-            context = window.last_chunk::<CONTEXT_SAMPLES>().map_or(&[], |last| last);
+            context = window
+                .last_chunk::<CONTEXT_SAMPLES>()
+                .map_or(&[], |last| last);
         }
     }
 
@@ -123,8 +128,11 @@ impl Vad for Silero {
         }
         self.lay_out(state, pcm);
         self.run(state, probabilities).map_err(|cause| {
-            Error::new(ErrorKind::WorkerFailed, "ONNX Runtime failed to run the VAD model")
-                .caused_by(cause)
+            Error::new(
+                ErrorKind::WorkerFailed,
+                "ONNX Runtime failed to run the VAD model",
+            )
+            .caused_by(cause)
         })?;
         if let Some(last) = self.input.last_chunk() {
             state.context = *last;
@@ -157,7 +165,10 @@ fn environment(onnx_runtime: &Path) -> Result<Environment> {
     let unusable = |cause: ort::Error| {
         Error::new(
             ErrorKind::DeviceUnavailable,
-            format!("cannot use the ONNX Runtime library '{}'", onnx_runtime.display()),
+            format!(
+                "cannot use the ONNX Runtime library '{}'",
+                onnx_runtime.display()
+            ),
         )
         .caused_by(cause)
     };

@@ -37,7 +37,11 @@ impl Attempt {
         if self.tokens.is_empty() {
             return 0.0;
         }
-        self.tokens.iter().map(|(_, log_prob)| log_prob).sum::<f32>() / self.tokens.len() as f32
+        self.tokens
+            .iter()
+            .map(|(_, log_prob)| log_prob)
+            .sum::<f32>()
+            / self.tokens.len() as f32
     }
 
     /// The reason not to believe it, if there is one.

@@ -127,7 +127,11 @@ impl Whisper {
     }
 
     /// Parameters for a language and strategy, without the language's string being leaked again.
-    fn params(&mut self, language: &'static str, strategy: Strategy) -> FullParams<'static, 'static> {
+    fn params(
+        &mut self,
+        language: &'static str,
+        strategy: Strategy,
+    ) -> FullParams<'static, 'static> {
         self.params
             .entry((language, strategy))
             .or_insert_with(|| {
@@ -183,7 +187,12 @@ impl Whisper {
         let outcome = state.full(params, window);
         cancel.check()?;
         outcome.map_err(failed)?;
-        Ok(attempt(state, self.context.token_eot(), language, language_probability))
+        Ok(attempt(
+            state,
+            self.context.token_eot(),
+            language,
+            language_probability,
+        ))
     }
 
     /// The requested language as the static string that whisper.cpp knows it by.

@@ -124,12 +124,16 @@ fn skip_mel_filters(file: &mut (impl Read + Seek), mels: u32) -> std::result::Re
 fn skip_vocabulary(file: &mut (impl Read + Seek)) -> std::result::Result<(), Damage> {
     let tokens = read_u32(file)?;
     if tokens == 0 || tokens > 100_000 {
-        return Err(Damage::Format(format!("its vocabulary has {tokens} tokens")));
+        return Err(Damage::Format(format!(
+            "its vocabulary has {tokens} tokens"
+        )));
     }
     for index in 0..tokens {
         let length = read_u32(file)?;
         if length > MAX_TOKEN_BYTES {
-            return Err(Damage::Format(format!("token {index} is {length} bytes long")));
+            return Err(Damage::Format(format!(
+                "token {index} is {length} bytes long"
+            )));
         }
         skip(file, u64::from(length))?;
     }
@@ -147,7 +151,9 @@ fn skip_tensor(file: &mut (impl Read + Seek), size: u64) -> std::result::Result<
     }
     skip(file, u64::from(name_bytes))?;
     let Some((block_elements, block_bytes)) = block(kind) else {
-        return Err(Damage::Format(format!("a tensor has the unknown type {kind}")));
+        return Err(Damage::Format(format!(
+            "a tensor has the unknown type {kind}"
+        )));
     };
     if elements == 0 || !elements.is_multiple_of(block_elements) {
         return Err(Damage::Format("a tensor's shape is damaged".into()));
@@ -197,7 +203,10 @@ mod tests {
     use std::io::Cursor;
 
     fn words(values: &[u32]) -> Vec<u8> {
-        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect()
     }
 
     fn tensor(kind: u32, elements: u32, bytes: usize) -> Vec<u8> {

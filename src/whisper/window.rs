@@ -37,7 +37,10 @@ pub fn pack(speech: &[Range<usize>], pcm: &[f32]) -> Vec<Timeline> {
     let mut windows = Vec::new();
     let mut spans: Vec<Range<usize>> = Vec::new();
     let mut filled = 0;
-    for piece in speech.iter().flat_map(|segment| split(segment.clone(), pcm)) {
+    for piece in speech
+        .iter()
+        .flat_map(|segment| split(segment.clone(), pcm))
+    {
         if filled + piece.len() > MAX_WINDOW_SAMPLES {
             windows.push(Timeline::new(std::mem::take(&mut spans)));
             filled = 0;
@@ -110,7 +113,11 @@ mod tests {
     #[test]
     fn a_window_that_is_full_is_followed_by_another() {
         let pcm = vec![0.0; 60 * SECOND];
-        let speech = [0..10 * SECOND, 11 * SECOND..21 * SECOND, 22 * SECOND..32 * SECOND];
+        let speech = [
+            0..10 * SECOND,
+            11 * SECOND..21 * SECOND,
+            22 * SECOND..32 * SECOND,
+        ];
         let spans: Vec<usize> = pack(&speech, &pcm)
             .iter()
             .map(|window| window.spans().len())
@@ -125,7 +132,11 @@ mod tests {
         pcm[pause.clone()].fill(0.0);
         let segment = SECOND..99 * SECOND;
         let windows = pack(std::slice::from_ref(&segment), &pcm);
-        assert!(windows.iter().all(|window| window.len() <= MAX_WINDOW_SAMPLES));
+        assert!(
+            windows
+                .iter()
+                .all(|window| window.len() <= MAX_WINDOW_SAMPLES)
+        );
         assert!(pause.contains(&windows[0].spans()[0].end));
         let mut next = segment.start;
         for span in windows.iter().flat_map(Timeline::spans) {

@@ -1,5 +1,5 @@
 //! What the tests with real models and recordings share.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::PathBuf;
 

@@ -1,0 +1,250 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+
+/** What every script begins with: `open()`, and a job that tells when Whisper is at work. */
+const PRELUDE = `
+  const { Transcriber, transcribe } = require('opuscribe');
+  const { readFileSync } = require('node:fs');
+  function packets(name) {
+    const bytes = readFileSync('__test__/fixtures/' + name + '.packets');
+    const list = [];
+    for (let at = 0; at < bytes.length; ) {
+      const end = at + 2 + bytes.readUInt16LE(at);
+      list.push(bytes.subarray(at + 2, end));
+      at = end;
+    }
+    return list;
+  }
+  const open = () => Transcriber.open({ model: 'tiny.en' });
+  const whenRunning = (transcriber, then) => transcriber.transcribe(packets('libri_moses'), {
+    onProgress: (fraction) => { if (fraction >= 0.05) then(); },
+  });
+`;
+
+interface Ended {
+  code: number | null;
+  signal: string | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a script in a process of its own. One that hangs is killed, and fails by its signal. */
+function run(body: string, flags: string[] = []): Promise<Ended> {
+  return new Promise((resolve) => {
+    const source = `${PRELUDE}\n(async () => {${body}})();`;
+    const child = spawn(process.execPath, [...flags, '-e', source], {
+      cwd: join(__dirname, '..'),
+      timeout: 120_000,
+      killSignal: 'SIGKILL',
+    });
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (text) => {
+      stdout += text;
+    });
+    child.stderr.on('data', (text) => {
+      stderr += text;
+    });
+    child.on('close', (code, signal) => resolve({ code, signal, stdout: stdout.trim(), stderr }));
+  });
+}
+
+const clean = (stdout = ''): Ended => ({ code: 0, signal: null, stdout, stderr: '' });
+
+describe('a process ends as the program asked, without a word from native code', () => {
+  it('close, twice', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      const [first, second] = [transcriber.close(), transcriber.close()];
+      await Promise.all([first, second]);
+      await transcriber.close();
+      console.log('closed');
+    `);
+    assert.deepEqual(ended, clean('closed'));
+  });
+
+  it('close with jobs running: each rejects with ERR_CLOSED', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      const jobs = Array.from({ length: 5 }, () => transcriber.transcribe(packets('jfk')));
+      const running = whenRunning(transcriber, () => {});
+      const all = Promise.allSettled([...jobs, running]);
+      await transcriber.close();
+      console.log((await all).map(({ reason }) => reason?.code).join());
+    `);
+    assert.deepEqual(ended, clean(Array(6).fill('ERR_CLOSED').join()));
+  });
+
+  it('close({ drain: true }) finishes what it holds, and takes nothing in', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      const jobs = Array.from({ length: 3 }, () => transcriber.transcribe(packets('libri_waiting')));
+      const closing = transcriber.close({ drain: true });
+      const late = await transcriber.transcribe([]).catch(({ code }) => code);
+      const texts = await Promise.all(jobs);
+      await closing;
+      console.log(texts.filter(({ text }) => /full hour/.test(text)).length, late);
+    `);
+    assert.deepEqual(ended, clean('3 ERR_CLOSED'));
+  });
+
+  it('a draining close can be cut short by another', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      const job = whenRunning(transcriber, () => transcriber.close());
+      const closing = transcriber.close({ drain: true });
+      console.log(await job.catch(({ code }) => code));
+      await closing;
+    `);
+    assert.deepEqual(ended, clean('ERR_CLOSED'));
+  });
+
+  it('process.exit in the middle of an inference', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      await whenRunning(transcriber, () => process.exit());
+    `);
+    assert.deepEqual(ended, clean());
+  });
+
+  it('process.exit with a code, with many jobs waiting', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      for (let job = 0; job < 20; job += 1) transcriber.transcribe(packets('jfk'));
+      await whenRunning(transcriber, () => process.exit(7));
+    `);
+    assert.deepEqual(ended, { ...clean(), code: 7 });
+  });
+
+  it('process.exit while a model is loading', async () => {
+    const ended = await run(`
+      open();
+      setImmediate(() => process.exit());
+    `);
+    assert.deepEqual(ended, clean());
+  });
+
+  it('a transcriber that is never closed does not keep the process alive', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      const { text } = await transcriber.transcribe(packets('libri_waiting'));
+      console.log(/full hour/.test(text));
+    `);
+    assert.deepEqual(ended, clean('true'));
+  });
+
+  it('the one-liner needs no close', async () => {
+    const ended = await run(`
+      console.log(/full hour/.test((await transcribe(packets('libri_waiting'))).text));
+    `);
+    assert.deepEqual(ended, clean('true'));
+  });
+
+  it('jobs that are running keep the process alive until they are done', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      transcriber.transcribe(packets('libri_waiting')).then(({ text }) => console.log(/full hour/.test(text)));
+    `);
+    assert.deepEqual(ended, clean('true'));
+  });
+
+  it('a transcriber that is garbage-collected, idle or with a job running', async () => {
+    const ended = await run(
+      `
+      let freed = 0;
+      const registry = new FinalizationRegistry(() => { freed += 1; });
+      await (async () => {
+        for (let count = 0; count < 3; count += 1) {
+          const transcriber = await open();
+          registry.register(transcriber);
+          transcriber.transcribe(packets('jfk')).catch(() => {});
+        }
+      })();
+      for (let round = 0; freed < 3 && round < 1000; round += 1) {
+        gc();
+        await new Promise(setImmediate);
+      }
+      console.log(freed);
+    `,
+      ['--expose-gc'],
+    );
+    assert.deepEqual(ended, clean('3'));
+  });
+
+  it('an uncaught exception in the middle of an inference', async () => {
+    const { code, signal, stderr } = await run(`
+      const transcriber = await open();
+      await whenRunning(transcriber, () => { throw new Error('on purpose'); });
+    `);
+    assert.deepEqual([code, signal], [1, null]);
+    assert.match(stderr, /on purpose/);
+    assert.doesNotMatch(stderr, /terminate|abort|panicked|core dumped/i);
+  });
+
+  it('worker.terminate in the middle of an inference, and the main thread goes on', async () => {
+    const ended = await run(`
+      const { Worker } = require('node:worker_threads');
+      const source = ${JSON.stringify(PRELUDE)} + \`
+        open().then((transcriber) => whenRunning(transcriber, () => {
+          require('node:worker_threads').parentPort.postMessage('running');
+        }));\`;
+      for (let round = 0; round < 3; round += 1) {
+        const worker = new Worker(source, { eval: true });
+        await new Promise((resolve) => worker.once('message', resolve));
+        await worker.terminate();
+      }
+      const transcriber = await open();
+      console.log(/full hour/.test((await transcriber.transcribe(packets('libri_waiting'))).text));
+    `);
+    assert.deepEqual(ended, clean('true'));
+  });
+
+  it('process.exit while a worker is in the middle of an inference', async () => {
+    const ended = await run(`
+      const { Worker } = require('node:worker_threads');
+      const source = ${JSON.stringify(PRELUDE)} + \`
+        open().then((transcriber) => whenRunning(transcriber, () => {
+          require('node:worker_threads').parentPort.postMessage('running');
+        }));\`;
+      const worker = new Worker(source, { eval: true });
+      worker.once('message', () => process.exit());
+    `);
+    assert.deepEqual(ended, clean());
+  });
+
+  it('SIGTERM in the middle of an inference', {
+    skip: process.platform === 'win32' && 'no signals',
+  }, async () => {
+    const { code, signal, stderr } = await run(`
+      const transcriber = await open();
+      await whenRunning(transcriber, () => process.kill(process.pid, 'SIGTERM'));
+    `);
+    assert.deepEqual([code, signal, stderr], [null, 'SIGTERM', '']);
+  });
+
+  it('opening and closing again and again', async () => {
+    const ended = await run(`
+      for (let round = 0; round < 10; round += 1) {
+        const transcriber = await open();
+        if (round % 2) transcriber.transcribe(packets('libri_waiting')).catch(() => {});
+        await transcriber.close();
+      }
+      console.log('done');
+    `);
+    assert.deepEqual(ended, clean('done'));
+  });
+
+  it('a missing ONNX Runtime is an error, never a hang', async () => {
+    const ended = await run(`
+      process.env.ORT_DYLIB_PATH = '/no/such/libonnxruntime.so';
+      for (let round = 0; round < 2; round += 1) console.log(await open().catch(({ code }) => code));
+      process.env.ORT_DYLIB_PATH = __filename;
+      console.log(await open().catch(({ code }) => code));
+      delete process.env.ORT_DYLIB_PATH;
+      const transcriber = await open();
+      console.log(transcriber.info.backend);
+    `);
+    assert.deepEqual(ended, clean(`${'ERR_DEVICE_UNAVAILABLE\n'.repeat(3)}cpu`));
+  });
+});
