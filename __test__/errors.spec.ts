@@ -161,6 +161,8 @@ describe('a transcriber', () => {
         coded('ERR_INVALID_ARGUMENT', /pcm\[1234\] is (NaN|-?inf)/, 1234),
       );
     }
+    const integers = Float32Array.of(0, 12_000);
+    await refused(pcm(integers), coded('ERR_INVALID_ARGUMENT', /divide them by 32768/, 1));
     await refused(pcm([0, 0]), coded('ERR_INVALID_ARGUMENT', /pcm is a Array/));
     await refused(pcm(new Float64Array(9)), coded('ERR_INVALID_ARGUMENT', /pcm is a Float64Array/));
     await refused(

@@ -96,7 +96,7 @@ mod tests {
         let seen: Arc<Mutex<Vec<LogRecord>>> = Arc::default();
         let sink = Arc::clone(&seen);
         let log = Log::new(Some(Arc::new(move |record| {
-            sink.lock().unwrap().push(record)
+            sink.lock().unwrap().push(record);
         })));
         log.scope(|| tracing::warn!(kept = 223, "prompt too long"));
         Log::new(None).scope(|| tracing::error!("somebody else's"));

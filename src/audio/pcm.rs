@@ -10,6 +10,9 @@ use crate::opus::MAX_DURATION_S;
 /// Frames the resampler takes at a time; its delay is trimmed, so this is about speed only.
 const RESAMPLER_FRAMES: usize = 1024;
 
+/// 30 dB over full scale: louder than any overshoot, and far below integers taken for floats.
+const MAX_AMPLITUDE: f32 = 32.0;
+
 /// Interleaved samples as the caller has them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Samples {
@@ -75,11 +78,11 @@ impl Pcm {
         }
     }
 
-    /// Converts to 16 kHz mono. A sample that is not a finite number fails with its index.
+    /// Converts to 16 kHz mono. A float that cannot be a sample fails with its index.
     pub fn into_mono_16k(self) -> Result<Vec<f32>> {
         self.validate()?;
         let interleaved = match self.samples {
-            Samples::F32(samples) => check_finite(samples)?,
+            Samples::F32(samples) => check_range(samples)?,
             Samples::I16(samples) => samples
                 .into_iter()
                 .map(|sample| f32::from(sample) / 32768.0)
@@ -93,11 +96,14 @@ impl Pcm {
     }
 }
 
-fn check_finite(samples: Vec<f32>) -> Result<Vec<f32>> {
-    match samples.iter().position(|sample| !sample.is_finite()) {
+fn check_range(samples: Vec<f32>) -> Result<Vec<f32>> {
+    // Written so that what is not a number is out of range too.
+    let in_range = |sample: &f32| sample.abs() <= MAX_AMPLITUDE;
+    match samples.iter().position(|sample| !in_range(sample)) {
         None => Ok(samples),
         Some(index) => Err(Error::invalid_argument(format!(
-            "pcm[{index}] is {}; every sample must be a finite number, nominally -1 to 1",
+            "pcm[{index}] is {}; float samples are finite and nominally -1 to 1. Pass 16-bit \
+             samples as an Int16Array, or divide them by 32768",
             samples[index]
         ))
         .at(index)),
@@ -150,7 +156,7 @@ mod tests {
 
     #[test]
     fn bad_samples_are_named_by_index() {
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 12_000.0] {
             let samples = Samples::F32(vec![0.0, 0.5, bad, 0.0]);
             let error = pcm(samples, 16_000, 1).into_mono_16k().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);

@@ -7,9 +7,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::thread::{Builder, JoinHandle};
 
+use crossbeam_channel::{Receiver, bounded};
+
 use crate::cancel::CancelAll;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::LogSink;
+use crate::options::EngineOptions;
 
 thread_local! {
     static SLOTS: RefCell<Vec<Slot>> = const { RefCell::new(Vec::new()) };
@@ -17,25 +21,52 @@ thread_local! {
 
 /// Where an engine is in its life.
 pub enum State {
+    /// A thread loads its models; the engine comes through the channel.
+    Opening(JoinHandle<()>, Receiver<Engine>),
     Open(Box<Engine>),
-    /// A thread opens or closes it; it can be told to hurry.
-    Busy(JoinHandle<()>, CancelAll),
+    /// A thread closes it, and can be told not to drain.
+    Closing(JoinHandle<()>, CancelAll),
     Gone,
 }
 
 /// One engine's place, held by its JavaScript object and by the environment.
 pub type Slot = Rc<RefCell<State>>;
 
-/// Takes an open engine into the environment's care.
-pub fn adopt(engine: Engine) -> Slot {
-    track(State::Open(Box::new(engine)))
+/// Opens an engine on a thread of its own and then calls `done` there with what to call on the
+/// JavaScript thread. The engine itself waits in the environment's care: if that call never comes,
+/// because the process exits first, the engine is still closed.
+pub fn open(
+    options: EngineOptions,
+    log: Option<LogSink>,
+    done: impl FnOnce(Adopt) + Send + 'static,
+) -> Result<()> {
+    let (opened, engine) = bounded(1);
+    let adopt = engine.clone();
+    let thread = thread("opuscribe-open", move || {
+        let failed = match Engine::open(options, log) {
+            // Room for one, sent once.
+            Ok(engine) => opened.send(engine).err().map(|_| closed()),
+            Err(error) => Some(error),
+        };
+        done(Adopt(failed.map_or(Ok(adopt), Err)));
+    })?;
+    track(State::Opening(thread, engine));
+    Ok(())
 }
 
-/// Starts a thread for work that must be over before the environment is gone.
-pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    let thread = thread(name, work)?;
-    track(State::Busy(thread, CancelAll::default()));
-    Ok(())
+/// An engine that has been opened, or why it could not be.
+pub struct Adopt(Result<Receiver<Engine>>);
+
+impl Adopt {
+    /// Puts the engine into its JavaScript object's hands.
+    pub fn adopt(self) -> Result<Box<Engine>> {
+        self.0?.try_recv().map(Box::new).map_err(|_| closed())
+    }
+}
+
+/// The slot of an engine that was adopted.
+pub fn keep(engine: Box<Engine>) -> Slot {
+    track(State::Open(engine))
 }
 
 /// Closes the engine on a thread of its own and then calls `done`. `None` if it is not open.
@@ -54,12 +85,12 @@ pub fn close(slot: &Slot, drain: bool, done: impl FnOnce() + Send + 'static) -> 
         engine.close(drain);
         done();
     });
-    Some(started.map(|thread| *state = State::Busy(thread, cancel_all)))
+    Some(started.map(|thread| *state = State::Closing(thread, cancel_all)))
 }
 
 /// Gives up what a closing engine still drains.
 pub fn hurry(slot: &Slot) {
-    if let State::Busy(_, cancel_all) = &*slot.borrow() {
+    if let State::Closing(_, cancel_all) = &*slot.borrow() {
         cancel_all.cancel();
     }
 }
@@ -71,14 +102,20 @@ pub fn close_all() {
     for slot in &slots {
         match &*slot.borrow() {
             State::Open(engine) => engine.cancel_all().cancel(),
-            State::Busy(_, cancel_all) => cancel_all.cancel(),
-            State::Gone => {}
+            State::Closing(_, cancel_all) => cancel_all.cancel(),
+            State::Opening(..) | State::Gone => {}
         }
     }
     for slot in slots {
         match slot.replace(State::Gone) {
             State::Open(engine) => engine.close(false),
-            State::Busy(thread, _) => {
+            State::Opening(thread, engine) => {
+                let _ = thread.join();
+                if let Ok(engine) = engine.try_recv() {
+                    engine.close(false);
+                }
+            }
+            State::Closing(thread, _) => {
                 let _ = thread.join();
             }
             State::Gone => {}
@@ -92,7 +129,8 @@ fn track(state: State) -> Slot {
         // Those that are over leave, so that opening and closing for ever costs nothing.
         slots.retain(|slot| match &*slot.borrow() {
             State::Open(_) => true,
-            State::Busy(thread, _) => !thread.is_finished(),
+            State::Opening(thread, engine) => !thread.is_finished() || !engine.is_empty(),
+            State::Closing(thread, _) => !thread.is_finished(),
             State::Gone => false,
         });
         slots.push(Rc::clone(&slot));
@@ -111,4 +149,12 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle
             )
             .caused_by(cause)
         })
+}
+
+/// Every way of being too late.
+pub fn closed() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the transcriber is closed; open another one",
+    )
 }

@@ -17,7 +17,7 @@ use super::results::{EngineInfo, EngineStats, JobEvent, LogRecord, Transcript};
 use crate::audio::{Pcm, Samples};
 use crate::cancel::Cancel;
 use crate::engine::{Engine, EventSink, Input, StatsReader};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::log::LogSink;
 use crate::opus::PacketList;
 
@@ -72,23 +72,21 @@ impl NativeTranscriber {
         let (promise, object) = Promise::new(env)?;
         match options.into_engine(onnx_runtime) {
             Err(error) => promise.settle(|| Err(error)),
+            // If no thread can be had, the dropped promise tells.
             Ok(options) => {
-                let open = move || {
-                    let opened = Engine::open(options, log);
-                    promise.settle(move || opened.map(Self::new));
-                };
-                // If no thread can be had, the dropped promise tells.
-                let _ = engines::spawn("opuscribe-open", open);
+                let _ = engines::open(options, log, |opened| {
+                    promise.settle(|| opened.adopt().map(Self::new));
+                });
             }
         }
         Ok(object)
     }
 
-    fn new(engine: Engine) -> Self {
+    fn new(engine: Box<Engine>) -> Self {
         Self {
             info: EngineInfo::from(&**engine.info()),
             stats: engine.stats(),
-            slot: engines::adopt(engine),
+            slot: engines::keep(engine),
         }
     }
 
@@ -161,12 +159,7 @@ impl NativeTranscriber {
         let events = on_event.map(event_sink).transpose()?;
         let (promise, object) = Promise::<Transcript>::new(env)?;
         let State::Open(engine) = &*self.slot.borrow() else {
-            promise.settle(|| {
-                Err(Error::new(
-                    ErrorKind::Closed,
-                    "the transcriber is closed; open another one",
-                ))
-            });
+            promise.settle(|| Err(engines::closed()));
             return Ok(object);
         };
         let submitted = options

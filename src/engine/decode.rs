@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 use super::job::{Input, Job, elapsed_ms};
 use super::stats::Stats;
 use crate::audio::samples_to_ms;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::opus;
 use crate::transcript::PacketCounts;
 
@@ -50,15 +50,9 @@ fn decode(input: Input, job: &Job<Input>) -> Result<Audio> {
                 packets: Some(decoded.packets),
             })
         }
-        Input::Pcm(pcm) => {
-            let pcm = pcm.into_mono_16k()?;
-            if pcm.iter().all(|sample| sample.is_finite()) {
-                return Ok(Audio { pcm, packets: None });
-            }
-            Err(Error::new(
-                ErrorKind::InvalidArgument,
-                "pcm overflows when it is converted; samples are nominally -1 to 1",
-            ))
-        }
+        Input::Pcm(pcm) => Ok(Audio {
+            pcm: pcm.into_mono_16k()?,
+            packets: None,
+        }),
     }
 }

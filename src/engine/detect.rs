@@ -75,12 +75,13 @@ fn find(vad: &mut Supervised<dyn Vad>, job: &Job<Audio>) -> Result<Vec<Range<usi
 }
 
 /// There is nothing to recognize: the GPU never hears of it. The language was not heard either, so
-/// it is the one that was asked for, or undetermined.
+/// it is the only one there is, or the one that was asked for, or undetermined.
 fn complete_without_speech(job: Job<Audio>) {
     let requested = job.ticket.options.language.clone();
-    let language = match requested.as_deref() {
-        None | Some("auto") => ("und", 0.0),
-        Some(language) => (language, 1.0),
+    let language = match (requested.as_deref(), job.ticket.engine.only_language()) {
+        (_, Some(only)) => (only, 1.0),
+        (None | Some("auto"), None) => ("und", 0.0),
+        (Some(language), None) => (language, 1.0),
     };
     let audio = job.payload;
     job.ticket.complete(Outcome {

@@ -63,6 +63,17 @@ pub struct EngineInfo {
     pub opus_version: &'static str,
 }
 
+impl EngineInfo {
+    /// The language of a model that knows only one.
+    #[must_use]
+    pub fn only_language(&self) -> Option<&'static str> {
+        match self.recognizer.languages.as_slice() {
+            &[only] => Some(only),
+            _ => None,
+        }
+    }
+}
+
 /// Opus in, text out. Opening loads both models; dropping closes, without draining.
 pub struct Engine {
     /// `None` from the moment the engine closes.

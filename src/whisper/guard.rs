@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::Recognition;
+use super::WindowSegment;
 use crate::error::Result;
 
 /// Below this mean log probability the paper decodes again.
@@ -17,7 +17,7 @@ const MIN_ENTROPY: f32 = 2.4;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
     /// What came out.
-    pub recognition: Recognition,
+    pub segments: Vec<WindowSegment>,
     /// Every text token in order, with its natural-log probability.
     pub tokens: Vec<(i32, f32)>,
 }
@@ -78,16 +78,16 @@ fn entropy(tokens: &[(i32, f32)]) -> f32 {
 
 /// Decodes at each temperature until the result can be believed. If none can, the most probable
 /// one that does not repeat itself is taken, or else the most probable: text is never thrown away
-/// for being improbable.
+/// for being improbable. No temperature, no text.
 pub fn climb(
     temperatures: &[f32],
     mut decode: impl FnMut(f32) -> Result<Attempt>,
-) -> Result<Option<Recognition>> {
+) -> Result<Vec<WindowSegment>> {
     let mut best: Option<Attempt> = None;
     for &temperature in temperatures {
         let attempt = decode(temperature)?;
         let Some(doubt) = attempt.doubt() else {
-            return Ok(Some(attempt.recognition));
+            return Ok(attempt.segments);
         };
         tracing::debug!(?doubt, temperature, "the text cannot be believed");
         let rank = |attempt: &Attempt| (!attempt.repeats(), attempt.avg_log_prob());
@@ -95,20 +95,23 @@ pub fn climb(
             best = Some(attempt);
         }
     }
-    Ok(best.map(|attempt| attempt.recognition))
+    Ok(best.map(|attempt| attempt.segments).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The segment tells the attempts apart.
     fn attempt(tokens: Vec<(i32, f32)>) -> Attempt {
         Attempt {
-            recognition: Recognition {
-                segments: vec![],
-                language: "en",
-                language_probability: tokens.first().map_or(0.0, |token| token.1),
-            },
+            segments: vec![WindowSegment {
+                start_ms: 0,
+                end_ms: 1000,
+                text: format!("{:?}", tokens.first()),
+                avg_log_prob: 0.0,
+                no_speech_probability: 0.0,
+            }],
             tokens,
         }
     }
@@ -147,13 +150,13 @@ mod tests {
             Ok(if temperature < 0.2 { looping() } else { sure() })
         });
         assert_eq!(tried, [0.0, 0.2]);
-        assert_eq!(result.unwrap(), Some(sure().recognition));
+        assert_eq!(result.unwrap(), sure().segments);
     }
 
     #[test]
     fn if_nothing_can_be_believed_the_best_is_taken_and_nothing_deleted() {
         let mut attempts = vec![looping(), unsure(-1.2), unsure(-3.0)].into_iter();
         let result = climb(&[0.0, 0.5, 1.0], |_| Ok(attempts.next().unwrap()));
-        assert_eq!(result.unwrap(), Some(unsure(-1.2).recognition));
+        assert_eq!(result.unwrap(), unsure(-1.2).segments);
     }
 }

@@ -151,15 +151,12 @@ impl Whisper {
         &mut self,
         window: &[f32],
         request: &Request<'_>,
+        language: &'static str,
         prompt: &[c_int],
         temperature: f32,
         cancel: &Cancel,
     ) -> Result<Attempt> {
         cancel.check()?;
-        let (language, language_probability) = match self.known_language(request.language) {
-            Some(language) => (language, 1.0),
-            None => self.detect_language(window)?,
-        };
         let strategy = Strategy::of(request.beam_size, temperature);
         let mut params = self.params(language, strategy);
         params.set_n_threads(self.threads);
@@ -187,12 +184,7 @@ impl Whisper {
         let outcome = state.full(params, window);
         cancel.check()?;
         outcome.map_err(failed)?;
-        Ok(attempt(
-            state,
-            self.context.token_eot(),
-            language,
-            language_probability,
-        ))
+        Ok(attempt(state, self.context.token_eot()))
     }
 
     /// The requested language as the static string that whisper.cpp knows it by.
@@ -245,10 +237,19 @@ impl Recognizer for Whisper {
             window
         };
         let prompt = self.prompt(request.initial_prompt)?;
-        guard::climb(request.temperatures, |temperature| {
-            self.decode(window, request, &prompt, temperature, cancel)
-        })?
-        .ok_or_else(|| Error::invalid_argument("no temperature to decode at; give at least one"))
+        cancel.check()?;
+        let (language, language_probability) = match self.known_language(request.language) {
+            Some(language) => (language, 1.0),
+            None => self.detect_language(window)?,
+        };
+        let segments = guard::climb(request.temperatures, |temperature| {
+            self.decode(window, request, language, &prompt, temperature, cancel)
+        })?;
+        Ok(Recognition {
+            segments,
+            language,
+            language_probability,
+        })
     }
 }
 
@@ -321,12 +322,7 @@ fn languages(context: &WhisperContext) -> Vec<&'static str> {
         .collect()
 }
 
-fn attempt(
-    state: &WhisperState,
-    first_special_token: c_int,
-    language: &'static str,
-    language_probability: f32,
-) -> Attempt {
+fn attempt(state: &WhisperState, first_special_token: c_int) -> Attempt {
     let mut segments = Vec::new();
     let mut tokens = Vec::new();
     for segment in state.as_iter() {
@@ -346,14 +342,7 @@ fn attempt(
         });
         tokens.extend(own);
     }
-    Attempt {
-        recognition: Recognition {
-            segments,
-            language,
-            language_probability,
-        },
-        tokens,
-    }
+    Attempt { segments, tokens }
 }
 
 fn failed(cause: whisper_rs::WhisperError) -> Error {
