@@ -198,6 +198,25 @@ describe('Transcriber', () => {
     assert.match(done.text, /full hour/);
   });
 
+  it('stops inside a window: aborted work costs far less than the window would', async () => {
+    const job = packets('libri_moses');
+    const { timings } = await transcriber.transcribe(job);
+    const before = transcriber.stats().inferenceMs;
+    const controller = new AbortController();
+    await assert.rejects(
+      transcriber.transcribe(job, {
+        signal: controller.signal,
+        // Its speech is found, and the first of its five windows is next.
+        onProgress: () => controller.abort(),
+      }),
+    );
+    while (transcriber.stats().running + transcriber.stats().queued > 0) {
+      await new Promise(setImmediate);
+    }
+    const spent = transcriber.stats().inferenceMs - before;
+    assert.ok(spent < timings.inferenceMs / 10, `${spent} of ${timings.inferenceMs} ms`);
+  });
+
   it('logs to onLog and to nobody else', async () => {
     const records: { level: string; target: string; message: string }[] = [];
     const logged = await Transcriber.open({

@@ -145,8 +145,11 @@ fn state_belongs_to_the_job_not_to_the_session() {
 fn a_model_with_wrong_tensors_is_refused() {
     let model = include_bytes!("../assets/silero_vad_16k_sequence.onnx");
     let renamed = replace(model, b"speech_probs", b"speech_probz");
+    // The last dimension of `input`, 576 as protobuf's field 1.
+    let reshaped = replace(model, &[0x08, 0xc0, 0x04], &[0x08, 0xc1, 0x04]);
     for (model, what) in [
         (renamed, "no tensor 'speech_probs'"),
+        (reshaped, "VAD model"),
         (vec![1; 64], "cannot load"),
     ] {
         let Err(error) = Silero::from_bytes(&common::onnx_runtime(), &model) else {

@@ -86,17 +86,19 @@ pub struct JobOptions {
     pub timeout_ms: Option<f64>,
 }
 
-impl EngineOptions {
-    /// `onnx_runtime` is the library's path, which only JavaScript can resolve.
-    pub fn into_engine(self, onnx_runtime: String) -> Result<options::EngineOptions> {
-        let mut engine = options::EngineOptions::new(self.model, onnx_runtime);
-        engine.device = device(self.device)?;
-        engine.threads = self.threads.map(|n| integer("threads", n)).transpose()?;
-        if let Some(max_queue) = self.max_queue {
+/// The path of the ONNX Runtime library is left empty: only JavaScript can find it.
+impl TryFrom<EngineOptions> for options::EngineOptions {
+    type Error = Error;
+
+    fn try_from(from: EngineOptions) -> Result<Self> {
+        let mut engine = Self::new(from.model, "");
+        engine.device = device(from.device)?;
+        engine.threads = from.threads.map(|n| integer("threads", n)).transpose()?;
+        if let Some(max_queue) = from.max_queue {
             engine.max_queue = integer("maxQueue", max_queue)?;
         }
-        if let Some(vad) = self.vad {
-            engine.vad = vad.over(engine.vad);
+        if let Some(vad) = from.vad {
+            engine.vad = options::VadOverrides::from(vad).over(engine.vad);
         }
         engine.validate()?;
         Ok(engine)
@@ -131,64 +133,55 @@ fn device(device: Option<Either<String, Backend>>) -> Result<options::Device> {
     }
 }
 
-impl VadOptions {
-    /// These options over others. Ranges are checked by the engine.
-    fn over(self, mut base: options::VadOptions) -> options::VadOptions {
-        let set = |field: &mut f64, value: Option<f64>| *field = value.unwrap_or(*field);
-        if let Some(threshold) = self.threshold {
-            base.threshold = threshold as f32;
+/// Ranges are checked by the engine, which knows the defaults.
+impl From<VadOptions> for options::VadOverrides {
+    fn from(from: VadOptions) -> Self {
+        Self {
+            threshold: from.threshold.map(|threshold| threshold as f32),
+            neg_threshold: from.neg_threshold.map(|threshold| threshold as f32),
+            min_speech_duration_ms: from.min_speech_duration_ms,
+            min_silence_duration_ms: from.min_silence_duration_ms,
+            speech_pad_ms: from.speech_pad_ms,
+            max_speech_duration_s: from.max_speech_duration_s,
         }
-        if let Some(neg_threshold) = self.neg_threshold {
-            base.neg_threshold = Some(neg_threshold as f32);
-        }
-        set(
-            &mut base.min_speech_duration_ms,
-            self.min_speech_duration_ms,
-        );
-        set(
-            &mut base.min_silence_duration_ms,
-            self.min_silence_duration_ms,
-        );
-        set(&mut base.speech_pad_ms, self.speech_pad_ms);
-        set(&mut base.max_speech_duration_s, self.max_speech_duration_s);
-        base
     }
 }
 
-impl JobOptions {
-    /// `vad` are the options of the transcriber, which the job's own replace one by one.
-    pub fn into_engine(self, vad: options::VadOptions) -> Result<options::JobOptions> {
-        if self.word_timestamps == Some(true) {
+impl TryFrom<JobOptions> for options::JobOptions {
+    type Error = Error;
+
+    fn try_from(from: JobOptions) -> Result<Self> {
+        if from.word_timestamps == Some(true) {
             return Err(Error::invalid_argument(
                 "wordTimestamps is not available in this version; leave it out and use the \
                  segments' times",
             ));
         }
-        let defaults = options::JobOptions::default();
-        Ok(options::JobOptions {
-            id: self.id,
-            language: self.language,
-            translate: self.translate.unwrap_or(defaults.translate),
-            initial_prompt: self.initial_prompt,
-            beam_size: self
+        let defaults = Self::default();
+        Ok(Self {
+            id: from.id,
+            language: from.language,
+            translate: from.translate.unwrap_or(defaults.translate),
+            initial_prompt: from.initial_prompt,
+            beam_size: from
                 .beam_size
                 .map_or(Ok(defaults.beam_size), |n| integer("beamSize", n))?,
-            temperatures: match self.temperature {
+            temperatures: match from.temperature {
                 None => defaults.temperatures,
                 Some(Either::A(one)) => vec![one as f32],
                 Some(Either::B(many)) => many.into_iter().map(|one| one as f32).collect(),
             },
-            vad: match self.vad {
-                None => Some(vad),
-                Some(Either::A(false)) => None,
+            vad: match from.vad {
+                None => options::JobVad::default(),
+                Some(Either::A(false)) => options::JobVad::Off,
                 Some(Either::A(true)) => {
                     return Err(Error::invalid_argument(
                         "vad is true; expected an object of options, or false to switch it off",
                     ));
                 }
-                Some(Either::B(own)) => Some(own.over(vad)),
+                Some(Either::B(own)) => options::JobVad::On(own.into()),
             },
-            priority: match self.priority.as_deref() {
+            priority: match from.priority.as_deref() {
                 None | Some("interactive") => options::Priority::Interactive,
                 Some("batch") => options::Priority::Batch,
                 Some(other) => {
@@ -197,7 +190,7 @@ impl JobOptions {
                     )));
                 }
             },
-            timeout: self.timeout_ms.map(timeout).transpose()?,
+            timeout: from.timeout_ms.map(timeout).transpose()?,
         })
     }
 }

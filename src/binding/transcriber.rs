@@ -70,10 +70,11 @@ impl NativeTranscriber {
     ) -> napi::Result<Object<'env>> {
         let log = on_log.map(log_sink).transpose()?;
         let (promise, object) = Promise::new(env)?;
-        match options.into_engine(onnx_runtime) {
+        match crate::options::EngineOptions::try_from(options) {
             Err(error) => promise.settle(|| Err(error)),
             // If no thread can be had, the dropped promise tells.
-            Ok(options) => {
+            Ok(mut options) => {
+                options.onnx_runtime = onnx_runtime.into();
                 let _ = engines::open(options, log, |opened| {
                     promise.settle(|| opened.adopt().map(Self::new));
                 });
@@ -162,8 +163,7 @@ impl NativeTranscriber {
             promise.settle(|| Err(engines::closed()));
             return Ok(object);
         };
-        let submitted = options
-            .into_engine(engine.options().vad)
+        let submitted = crate::options::JobOptions::try_from(options)
             .and_then(|options| engine.submit(input()?, options, events));
         match submitted {
             Err(error) => promise.settle(|| Err(error)),

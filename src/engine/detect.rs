@@ -59,14 +59,16 @@ pub(crate) fn run(
 
 fn find(vad: &mut Supervised<dyn Vad>, job: &Job<Audio>) -> Result<Vec<Range<usize>>> {
     let Ticket {
-        cancel, options, ..
+        cancel,
+        vad: options,
+        ..
     } = &job.ticket;
     let pcm = &job.payload.pcm;
     cancel.check()?;
     if pcm.is_empty() {
         return Ok(Vec::new());
     }
-    let Some(options) = &options.vad else {
+    let Some(options) = options else {
         let everything = 0..pcm.len();
         return Ok(vec![everything]);
     };

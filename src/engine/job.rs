@@ -10,7 +10,7 @@ use super::stats::Stats;
 use crate::audio::{Pcm, samples_to_ms};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::JobOptions;
+use crate::options::{JobOptions, VadOptions};
 use crate::opus::PacketList;
 use crate::transcript::{EmptyReason, PacketCounts, Segment, SpeechSegment, Timings, Transcript};
 
@@ -58,6 +58,8 @@ impl<Payload> Job<Payload> {
 pub(crate) struct Ticket {
     pub id: String,
     pub options: JobOptions,
+    /// The job's own VAD options over the engine's; `None` takes the whole input as speech.
+    pub vad: Option<VadOptions>,
     pub cancel: Cancel,
     pub events: Option<EventSink>,
     pub submitted: Instant,

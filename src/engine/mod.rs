@@ -192,6 +192,8 @@ impl Engine {
         let submitted = Instant::now();
         let intake = self.intake.as_ref().ok_or_else(closed)?;
         options.validate(&self.info.recognizer.languages)?;
+        let vad = options.vad.resolve(self.options.vad);
+        vad.map_or(Ok(()), |vad| vad.validate())?;
         let limit = self.options.max_queue;
         let place = Place::take(&self.stats, limit).ok_or_else(|| {
             let retry_after_ms = self.stats.retry_after_ms();
@@ -210,6 +212,7 @@ impl Engine {
             ticket: Ticket {
                 id: options.id.clone().unwrap_or_else(next_id),
                 options,
+                vad,
                 cancel: cancel.clone(),
                 events,
                 submitted,

@@ -1,7 +1,11 @@
 //! Options of the engine and of a job: defaults, ranges, validation. No IO.
 
+mod vad;
+
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use vad::{JobVad, VadOptions, VadOverrides};
 
 use crate::error::{Error, Result};
 
@@ -73,81 +77,6 @@ pub enum Device {
     Cpu,
 }
 
-/// Voice activity detection. Defaults are tuned for text, not for the tightest boundaries: a word
-/// that is cut costs more than a little silence.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct VadOptions {
-    /// Probability above which a window is speech, 0 to 1, exclusive. Silero's own default.
-    pub threshold: f32,
-    /// Probability below which speech ends; `None` is `threshold - 0.15` but at least 0.01 (Silero).
-    pub neg_threshold: Option<f32>,
-    /// Shorter speech is dropped.
-    pub min_speech_duration_ms: f64,
-    /// Speech ends after this much silence.
-    pub min_silence_duration_ms: f64,
-    /// Audio kept on both sides of speech.
-    pub speech_pad_ms: f64,
-    /// Longer speech is split at its longest pause, or else where the limit falls. Infinite by
-    /// default: the windows for Whisper are cut with knowledge of the audio instead.
-    pub max_speech_duration_s: f64,
-}
-
-impl Default for VadOptions {
-    fn default() -> Self {
-        Self {
-            threshold: 0.5,
-            neg_threshold: None,
-            min_speech_duration_ms: 100.0,
-            min_silence_duration_ms: 300.0,
-            speech_pad_ms: 400.0,
-            max_speech_duration_s: f64::INFINITY,
-        }
-    }
-}
-
-impl VadOptions {
-    /// Fails when a value is out of range.
-    pub fn validate(&self) -> Result<()> {
-        in_range("vad.threshold", f64::from(self.threshold), 0.01, 0.99)?;
-        if let Some(neg) = self.neg_threshold {
-            in_range("vad.negThreshold", f64::from(neg), 0.0, 0.99)?;
-            if neg > self.threshold {
-                return Err(Error::invalid_argument(format!(
-                    "vad.negThreshold is {neg}, above vad.threshold {}; speech would end before it \
-                     began: lower it or leave it out",
-                    self.threshold
-                )));
-            }
-        }
-        in_range(
-            "vad.minSpeechDurationMs",
-            self.min_speech_duration_ms,
-            0.0,
-            60_000.0,
-        )?;
-        in_range(
-            "vad.minSilenceDurationMs",
-            self.min_silence_duration_ms,
-            0.0,
-            60_000.0,
-        )?;
-        in_range("vad.speechPadMs", self.speech_pad_ms, 0.0, 10_000.0)?;
-        in_range(
-            "vad.maxSpeechDurationS",
-            self.max_speech_duration_s,
-            1.0,
-            f64::INFINITY,
-        )
-    }
-
-    /// The exit threshold that will be used.
-    #[must_use]
-    pub fn effective_neg_threshold(&self) -> f32 {
-        self.neg_threshold
-            .unwrap_or_else(|| (self.threshold - 0.15).max(0.01))
-    }
-}
-
 /// How one job is to be transcribed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobOptions {
@@ -163,8 +92,8 @@ pub struct JobOptions {
     pub beam_size: usize,
     /// Temperatures tried in order until the text can be believed, each 0 to 1, 1 to 8 of them.
     pub temperatures: Vec<f32>,
-    /// `None` switches VAD off: the whole input is taken as speech.
-    pub vad: Option<VadOptions>,
+    /// Voice activity detection.
+    pub vad: JobVad,
     /// Which queue the job waits in.
     pub priority: Priority,
     /// Counts from the call, waiting included.
@@ -180,7 +109,7 @@ impl Default for JobOptions {
             initial_prompt: None,
             beam_size: 1,
             temperatures: Self::DEFAULT_TEMPERATURES.to_vec(),
-            vad: Some(VadOptions::default()),
+            vad: JobVad::default(),
             priority: Priority::Interactive,
             timeout: None,
         }
@@ -195,7 +124,8 @@ impl JobOptions {
     /// Bytes of prompt; 223 tokens are far fewer, and tokenising is not free.
     pub const MAX_PROMPT_BYTES: usize = 64 * 1024;
 
-    /// Fails when a value is out of range. `languages` are the codes the model knows.
+    /// Fails when a value is out of range. `languages` are the codes the model knows. The VAD
+    /// options are checked when they are resolved against the engine's.
     pub fn validate(&self, languages: &[&str]) -> Result<()> {
         in_range(
             "beamSize",
@@ -224,9 +154,6 @@ impl JobOptions {
                 0.0,
                 Self::MAX_PROMPT_BYTES as f64,
             )?;
-        }
-        if let Some(vad) = &self.vad {
-            vad.validate()?;
         }
         self.validate_language(languages)
     }
@@ -282,44 +209,6 @@ mod tests {
     fn defaults_are_valid() {
         assert!(EngineOptions::new("m", "/o").validate().is_ok());
         assert!(JobOptions::default().validate(&["en"]).is_ok());
-    }
-
-    #[test]
-    fn not_a_number_is_out_of_every_range() {
-        let vad = VadOptions {
-            threshold: f32::NAN,
-            ..VadOptions::default()
-        };
-        assert!(vad.validate().is_err());
-    }
-
-    #[test]
-    fn the_exit_threshold_may_not_lie_above_the_entry() {
-        let vad = VadOptions {
-            threshold: 0.4,
-            neg_threshold: Some(0.5),
-            ..VadOptions::default()
-        };
-        assert!(
-            vad.validate()
-                .unwrap_err()
-                .message()
-                .contains("negThreshold")
-        );
-    }
-
-    #[test]
-    fn the_exit_threshold_follows_the_entry() {
-        let vad = VadOptions {
-            threshold: 0.7,
-            ..VadOptions::default()
-        };
-        assert!((vad.effective_neg_threshold() - 0.55).abs() < 1e-6);
-        let low = VadOptions {
-            threshold: 0.1,
-            ..VadOptions::default()
-        };
-        assert!((low.effective_neg_threshold() - 0.01).abs() < 1e-6);
     }
 
     #[test]
