@@ -244,6 +244,10 @@ describe('a transcriber', () => {
       coded('ERR_TIMEOUT', /ran out of time/),
     );
     await refused(
+      transcribe(good, { timeoutMs: 0 }),
+      coded('ERR_INVALID_ARGUMENT', /timeoutMs is 0/),
+    );
+    await refused(
       transcribe(good, { timeoutMs: 1 }),
       coded('ERR_TIMEOUT', /not loaded in time|ran out of time/),
     );

@@ -24,10 +24,7 @@ export async function transcribe(
   // Copied before anything is awaited: the caller may reuse the packets.
   const packets = flatten(opusPackets);
   const transcriber = await patiently(open(model), timeoutMs, signal);
-  const left =
-    timeoutMs === undefined
-      ? {}
-      : { timeoutMs: Math.max(1, timeoutMs - (performance.now() - called)) };
+  const left = remaining(timeoutMs, performance.now() - called);
   return transcriber.transcribeFlat(packets, { ...rest, ...left, ...(signal && { signal }) });
 }
 
@@ -51,6 +48,12 @@ function open(model: string): Promise<Transcriber> {
     if (shared.get(model) === opening) shared.delete(model);
   });
   return opening;
+}
+
+/** What opening has left of the time. A value out of range stays what it is, to be refused. */
+function remaining(timeoutMs: number | undefined, spentMs: number): { timeoutMs?: number } {
+  if (timeoutMs === undefined) return {};
+  return { timeoutMs: timeoutMs >= 1 ? Math.max(1, timeoutMs - spentMs) : timeoutMs };
 }
 
 /** Waits for a model that others may wait for too: giving up leaves it to them. */
