@@ -69,7 +69,7 @@ describe('opening', () => {
     await assert.rejects(open({ model: empty }), coded('ERR_MODEL_INVALID', /truncated/));
     await assert.rejects(
       open({ model: `${folder}/` }),
-      coded('ERR_MODEL_INVALID', /cannot be read/),
+      coded('ERR_MODEL_INVALID', /not a regular file/),
     );
   });
 
@@ -135,6 +135,10 @@ describe('a transcriber', () => {
       [[new Int16Array(4)], /opusPackets\[0\] is a Int16Array/, 0],
       [[good[0], new Uint8Array(70_000)], /opusPackets\[1\] has 70000 bytes/, 1],
     ];
+    const detached = new Uint8Array(8);
+    structuredClone(detached.buffer, { transfer: [detached.buffer] });
+    cases.push([[good[0], detached], /opusPackets\[1\] cannot be read.*detached/, 1]);
+    cases.push([[Object.create(Uint8Array.prototype)], /opusPackets\[0\] is a Uint8Array/, 0]);
     for (const [input, message, index] of cases) {
       await refused(opus(input), coded('ERR_INVALID_ARGUMENT', message, index));
     }
@@ -275,6 +279,8 @@ describe('a transcriber', () => {
 
   it('a closed one refuses', async () => {
     const closed = await Transcriber.open({ model: 'tiny.en' });
+    const wrong = closed.close({ drain: 1 } as Anything);
+    await assert.rejects(wrong, coded('ERR_INVALID_ARGUMENT', /drain is a number/));
     await closed.close();
     await assert.rejects(closed.transcribe(good), coded('ERR_CLOSED', /closed/));
     await assert.rejects(closed.transcribePcm(new Float32Array(9)), coded('ERR_CLOSED', /closed/));

@@ -125,6 +125,15 @@ describe('a process ends as the program asked, without a word from native code',
     assert.deepEqual(ended, clean());
   });
 
+  it('opening in an exit handler, with a job running', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      process.on('exit', () => { open(); });
+      await whenRunning(transcriber, () => process.exit(7));
+    `);
+    assert.deepEqual(ended, { ...clean(), code: 7 });
+  });
+
   it('a transcriber that is never closed does not keep the process alive', async () => {
     const ended = await run(`
       const transcriber = await open();

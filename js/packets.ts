@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { invalidArgument } from './error.js';
 
 /** A packet list in two arrays, which cross into the addon in two copies. */
@@ -36,14 +37,23 @@ export function flatten(opusPackets: ReadonlyArray<Uint8Array | null>): FlatPack
   for (let index = 0; index < count; index += 1) {
     const length = lengths[index] as number;
     if (length < 0) continue;
-    bytes.set(opusPackets[index] as Uint8Array, at);
+    copy(opusPackets[index] as Uint8Array, bytes, at, index);
     at += length;
   }
   return { bytes, lengths };
 }
 
+function copy(packet: Uint8Array, bytes: Uint8Array, at: number, index: number): void {
+  try {
+    bytes.set(packet, at);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw invalidArgument(`opusPackets[${index}] cannot be read: ${why}`, index);
+  }
+}
+
 function packetLength(packet: unknown, index: number): number {
-  if (!(packet instanceof Uint8Array)) {
+  if (!types.isUint8Array(packet)) {
     throw invalidArgument(
       `opusPackets[${index}] is ${describe(packet)}; expected a Uint8Array, or null for a lost packet`,
       index,

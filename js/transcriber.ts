@@ -109,7 +109,11 @@ export class Transcriber {
    * Frees both models. Jobs that are not done reject with `ERR_CLOSED`, or are finished first with
    * `drain: true`. May be called again, also to stop draining.
    */
-  close({ drain = false }: { drain?: boolean } = {}): Promise<void> {
+  async close(options: { drain?: boolean } = {}): Promise<void> {
+    const { drain = false } = options ?? {};
+    if (typeof drain !== 'boolean') {
+      throw invalidArgument(`drain is ${describe(drain)}; expected true or false`);
+    }
     if (this.#closed === undefined) {
       this.#closed = this.#native.close(drain).then(unwrap) as Promise<void>;
     } else if (!drain) {

@@ -3,7 +3,7 @@
 //!
 //! Everything here runs on the environment's JavaScript thread and is shared with nobody.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::thread::{Builder, JoinHandle};
 
@@ -17,6 +17,8 @@ use crate::options::EngineOptions;
 
 thread_local! {
     static SLOTS: RefCell<Vec<Slot>> = const { RefCell::new(Vec::new()) };
+    /// Set when the environment ends: what is opened after that would not be waited for.
+    static ENDED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Where an engine is in its life.
@@ -40,6 +42,9 @@ pub fn open(
     log: Option<LogSink>,
     done: impl FnOnce(Adopt) + Send + 'static,
 ) -> Result<()> {
+    if ENDED.get() {
+        return Err(closed());
+    }
     let (opened, engine) = bounded(1);
     let adopt = engine.clone();
     let thread = thread("opuscribe-open", move || {
@@ -95,8 +100,9 @@ pub fn hurry(slot: &Slot) {
     }
 }
 
-/// Closes every engine without draining and waits for all of them.
+/// Closes every engine without draining and waits for all of them. None is opened after that.
 pub fn close_all() {
+    ENDED.set(true);
     let slots = SLOTS.take();
     // All are told to stop before any is waited for.
     for slot in &slots {

@@ -13,13 +13,13 @@ const MAX_NAME_BYTES: u32 = 256;
 
 /// Fails unless the file at `path` is a complete Whisper model in ggml format.
 pub fn check(path: &Path) -> Result<()> {
-    let file = File::open(path).map_err(|cause| {
+    let not_found = |cause: io::Error| {
         Error::new(
             ErrorKind::ModelNotFound,
             format!("cannot open the model file '{}'", path.display()),
         )
         .caused_by(cause)
-    })?;
+    };
     let invalid = |what: String| {
         Error::new(
             ErrorKind::ModelInvalid,
@@ -29,6 +29,11 @@ pub fn check(path: &Path) -> Result<()> {
             ),
         )
     };
+    // Looked at first: opening a pipe waits for a writer.
+    if !std::fs::metadata(path).map_err(not_found)?.is_file() {
+        return Err(invalid("it is not a regular file".into()));
+    }
+    let file = File::open(path).map_err(not_found)?;
     match check_reader(BufReader::new(file)) {
         Ok(()) => Ok(()),
         Err(Damage::Format(what)) => Err(invalid(what)),
