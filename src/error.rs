@@ -96,6 +96,14 @@ impl Error {
         Self::new(ErrorKind::InvalidArgument, message)
     }
 
+    /// Every way of being too late for an engine.
+    pub(crate) fn closed() -> Self {
+        Self::new(
+            ErrorKind::Closed,
+            "the transcriber is closed; open another one",
+        )
+    }
+
     /// Where in the input it went wrong: the index of a packet or sample.
     #[must_use]
     pub fn at(mut self, index: usize) -> Self {

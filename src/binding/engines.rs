@@ -43,14 +43,14 @@ pub fn open(
     done: impl FnOnce(Adopt) + Send + 'static,
 ) -> Result<()> {
     if ENDED.get() {
-        return Err(closed());
+        return Err(Error::closed());
     }
     let (opened, engine) = bounded(1);
     let adopt = engine.clone();
     let thread = thread("opuscribe-open", move || {
         let failed = match Engine::open(options, log) {
             // Room for one, sent once.
-            Ok(engine) => opened.send(engine).err().map(|_| closed()),
+            Ok(engine) => opened.send(engine).err().map(|_| Error::closed()),
             Err(error) => Some(error),
         };
         done(Adopt(failed.map_or(Ok(adopt), Err)));
@@ -65,7 +65,10 @@ pub struct Adopt(Result<Receiver<Engine>>);
 impl Adopt {
     /// Puts the engine into its JavaScript object's hands.
     pub fn adopt(self) -> Result<Box<Engine>> {
-        self.0?.try_recv().map(Box::new).map_err(|_| closed())
+        self.0?
+            .try_recv()
+            .map(Box::new)
+            .map_err(|_| Error::closed())
     }
 }
 
@@ -155,12 +158,4 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle
             )
             .caused_by(cause)
         })
-}
-
-/// Every way of being too late.
-pub fn closed() -> Error {
-    Error::new(
-        ErrorKind::Closed,
-        "the transcriber is closed; open another one",
-    )
 }

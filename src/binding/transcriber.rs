@@ -160,7 +160,7 @@ impl NativeTranscriber {
         let events = on_event.map(event_sink).transpose()?;
         let (promise, object) = Promise::<Transcript>::new(env)?;
         let State::Open(engine) = &*self.slot.borrow() else {
-            promise.settle(|| Err(engines::closed()));
+            promise.settle(|| Err(Error::closed()));
             return Ok(object);
         };
         let submitted = crate::options::JobOptions::try_from(options)

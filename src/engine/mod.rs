@@ -190,7 +190,7 @@ impl Engine {
         events: Option<EventSink>,
     ) -> Result<JobHandle> {
         let submitted = Instant::now();
-        let intake = self.intake.as_ref().ok_or_else(closed)?;
+        let intake = self.intake.as_ref().ok_or_else(Error::closed)?;
         options.validate(&self.info.recognizer.languages)?;
         let vad = options.vad.resolve(self.options.vad);
         vad.map_or(Ok(()), |vad| vad.validate())?;
@@ -247,7 +247,7 @@ impl Engine {
         done: impl FnOnce(Result<Transcript>) + Send + 'static,
     ) {
         let Some(intake) = &self.intake else {
-            return done(Err(closed()));
+            return done(Err(Error::closed()));
         };
         let settling = intake.settling.clone();
         intake.runtime.spawn(async move {
@@ -353,13 +353,6 @@ fn join(stages: Vec<JoinHandle<()>>) {
         // A stage contains the panics of its model; one of its own has failed its jobs already.
         let _ = stage.join();
     }
-}
-
-fn closed() -> Error {
-    Error::new(
-        ErrorKind::Closed,
-        "the transcriber is closed; open another one",
-    )
 }
 
 fn next_id() -> String {
