@@ -11,8 +11,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use opuscribe::cancel::Cancel;
-use opuscribe::opus::{self, PacketList};
+use opuscribe::audio::{MaxDuration, Source};
+use opuscribe::opus::PacketList;
+use opuscribe::opus::framing::{self, Framing};
 use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters};
 
 fn main() {
@@ -60,11 +61,11 @@ fn pcm(path: &Path) -> Vec<f32> {
             .collect();
     }
     let mut list = PacketList::default();
-    let mut rest = bytes.as_slice();
-    while let Some((length, tail)) = rest.split_first_chunk::<2>() {
-        let (packet, tail) = tail.split_at(usize::from(u16::from_le_bytes(*length)));
-        list.push(Some(packet));
-        rest = tail;
+    for packet in framing::split(&bytes, &Framing::default()).unwrap() {
+        list.push(packet.map(|range| &bytes[range]));
     }
-    opus::decode(&list, &Cancel::never()).unwrap().pcm
+    let mut source = list.open(MaxDuration::from_ms(3_600_000.0)).unwrap();
+    let mut pcm = Vec::new();
+    while source.read(&mut pcm).unwrap() {}
+    pcm
 }

@@ -11,6 +11,8 @@ pub enum ErrorKind {
     InvalidArgument,
     /// No packet of the input can be Opus. Check that whole packets are passed, without framing.
     InvalidPacket,
+    /// The file is no audio that can be read here. The message names what was found.
+    UnsupportedMedia,
     /// The model file does not exist or cannot be read. Check the path or fetch the model.
     ModelNotFound,
     /// The file is not a model of the expected kind, or is damaged. Fetch it again.
@@ -33,9 +35,10 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, for tables and exhaustive tests.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::InvalidArgument,
         Self::InvalidPacket,
+        Self::UnsupportedMedia,
         Self::ModelNotFound,
         Self::ModelInvalid,
         Self::DeviceUnavailable,
@@ -53,6 +56,7 @@ impl ErrorKind {
         match self {
             Self::InvalidArgument => "ERR_INVALID_ARGUMENT",
             Self::InvalidPacket => "ERR_INVALID_PACKET",
+            Self::UnsupportedMedia => "ERR_UNSUPPORTED_MEDIA",
             Self::ModelNotFound => "ERR_MODEL_NOT_FOUND",
             Self::ModelInvalid => "ERR_MODEL_INVALID",
             Self::DeviceUnavailable => "ERR_DEVICE_UNAVAILABLE",
@@ -72,6 +76,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     index: Option<usize>,
+    byte_offset: Option<usize>,
     retry_after_ms: Option<u32>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -86,6 +91,7 @@ impl Error {
             kind,
             message: message.into(),
             index: None,
+            byte_offset: None,
             retry_after_ms: None,
             source: None,
         }
@@ -108,6 +114,13 @@ impl Error {
     #[must_use]
     pub fn at(mut self, index: usize) -> Self {
         self.index = Some(index);
+        self
+    }
+
+    /// Where in the bytes it went wrong.
+    #[must_use]
+    pub fn at_byte(mut self, offset: usize) -> Self {
+        self.byte_offset = Some(offset);
         self
     }
 
@@ -141,6 +154,12 @@ impl Error {
     #[must_use]
     pub fn index(&self) -> Option<usize> {
         self.index
+    }
+
+    /// Where in the bytes it went wrong, if the error has such a place.
+    #[must_use]
+    pub fn byte_offset(&self) -> Option<usize> {
+        self.byte_offset
     }
 
     /// Milliseconds to wait before trying again; set for [`ErrorKind::QueueFull`].

@@ -23,6 +23,8 @@ pub struct Transcript {
     pub empty_reason: Option<EmptyReason>,
     /// Counts of the packets, for Opus input.
     pub packets: Option<PacketCounts>,
+    /// What was missing or damaged in the input, in words.
+    pub warnings: Vec<String>,
     /// Where the time went.
     pub timings: Timings,
     /// The device that ran Whisper.
@@ -77,15 +79,16 @@ pub struct SpeechSegment {
 }
 
 /// What became of the packets of one job.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct PacketCounts {
     /// Entries of the list, lost ones included.
     pub received: usize,
     /// Entries that were `null`: known to be lost.
     pub lost: usize,
-    /// Entries that were not valid Opus, and concealed.
-    pub corrupt: usize,
-    /// Audio made up for lost and corrupt packets.
+    /// Indexes of the entries that were not valid Opus, in order.
+    pub corrupt: Vec<usize>,
+    /// Audio made up for lost and corrupt packets: what the packets behind them carried again, and
+    /// the silence of long gaps, is not counted.
     pub concealed_ms: f64,
 }
 

@@ -276,12 +276,13 @@ fn interactive_work_passes_a_long_file_between_two_windows() {
     }
     let file = submit_batch(&engine, pcm(file));
     works.recv().unwrap();
-    let vad_ms = engine.stats().snapshot().vad_ms;
     let urgent = submit(&engine, word(90));
-    // The first window still runs while the urgent job comes through to the GPU's queue.
-    while engine.stats().snapshot().vad_ms <= vad_ms || engine.stats().snapshot().running > 1 {
+    while engine.stats().snapshot().audio_ms < 64_000.0 {
         std::thread::yield_now();
     }
+    // What is silent ends at the stage before the GPU, which the urgent job has passed by then,
+    // while the first window still runs.
+    wait(&engine, submit(&engine, pcm(vec![0.0; SECOND]))).unwrap();
     for _ in 0..4 {
         open.send(()).unwrap();
     }
@@ -292,6 +293,64 @@ fn interactive_work_passes_a_long_file_between_two_windows() {
     assert_eq!(seen[0], "w11");
     let passed = seen.iter().position(|word| word == "w90").unwrap();
     assert!(passed < 3, "{seen:?}");
+}
+
+/// A file's decoder waits for the slowest stage, and its credit comes back.
+#[test]
+fn a_file_of_any_length_has_little_of_it_on_its_way() {
+    let (script, works, open) = Script::gated();
+    let engine = script.engine(8);
+    let minutes = 20;
+    let file = submit(&engine, pcm(vec![0.5; minutes * 60 * SECOND]));
+    works.recv().unwrap();
+    // Another job goes through decoder and detector meanwhile: the file holds neither.
+    wait(&engine, submit(&engine, pcm(vec![0.0; SECOND]))).unwrap();
+    let ahead_ms = engine.stats().snapshot().audio_ms;
+    assert!(
+        ahead_ms <= 5.0 * 30_000.0 + 1000.0,
+        "{ahead_ms} ms are decoded"
+    );
+    for _ in 0..minutes * 6 {
+        open.send(()).unwrap();
+    }
+    let transcript = wait(&engine, file).unwrap();
+    let windows = (minutes * 60 * SECOND).div_ceil(MAX_WINDOW_SAMPLES);
+    assert!(script.seen().len() >= windows);
+    assert_eq!(transcript.speech.len(), 1);
+    assert!((transcript.duration_ms - minutes as f64 * 60_000.0).abs() < 1e-6);
+}
+
+/// What a later stage cannot use is not decoded to its end.
+#[test]
+fn a_file_whose_job_has_failed_is_not_read_on() {
+    let engine = Script::default().engine(8);
+    let samples = vec![0.66; 60 * 60 * SECOND];
+    assert_eq!(
+        kind(wait(&engine, submit(&engine, pcm(samples)))),
+        ErrorKind::WorkerFailed
+    );
+    while engine.stats().snapshot().queued + engine.stats().snapshot().running > 0 {
+        std::thread::yield_now();
+    }
+    let decoded_ms = engine.stats().snapshot().audio_ms;
+    assert!(decoded_ms < 10.0 * 60_000.0, "{decoded_ms}");
+    assert_eq!(
+        wait(&engine, submit(&engine, word(30))).unwrap().text,
+        "w30"
+    );
+}
+
+/// A limit that is found only while reading: the text so far is no success.
+#[test]
+fn a_long_input_with_a_broken_end_is_an_error_not_a_shorter_text() {
+    let engine = Script::default().engine(8);
+    let mut samples = vec![0.5; 90 * SECOND];
+    samples[80 * SECOND] = 2.0;
+    assert_eq!(
+        kind(wait(&engine, submit(&engine, pcm(samples)))),
+        ErrorKind::WorkerFailed
+    );
+    assert_eq!(engine.stats().snapshot().completed, 0);
 }
 
 #[test]

@@ -5,10 +5,11 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use opuscribe::cancel::Cancel;
 use opuscribe::options::VadOptions;
-use opuscribe::vad::{self, Silero, Vad, VadState, WINDOW_SAMPLES};
+use opuscribe::vad::{self, Detection, Silero, Vad, VadState, WINDOW_SAMPLES};
 use opuscribe::{ErrorKind, Result};
 
 #[derive(serde::Deserialize)]
@@ -70,12 +71,18 @@ fn silero() -> Silero {
     Silero::load(&common::onnx_runtime()).unwrap()
 }
 
+fn probabilities(silero: &mut Silero, pcm: &[f32]) -> Result<Vec<f32>> {
+    let mut found = Vec::new();
+    silero.probabilities(&mut VadState::default(), pcm, &mut found)?;
+    Ok(found)
+}
+
 #[test]
 fn probabilities_equal_the_reference() {
     let mut silero = silero();
     for input in reference().inputs {
         let pcm = common::wav(&input.name);
-        let found = vad::detect(&mut silero, &pcm, &Cancel::never()).unwrap();
+        let found = probabilities(&mut silero, &pcm).unwrap();
         assert_eq!(found.len(), input.probabilities.len(), "{}", input.name);
         let worst = found
             .iter()
@@ -93,9 +100,11 @@ fn segments_equal_the_reference_for_every_option_set() {
     let mut compared = 0;
     for input in &reference.inputs {
         let pcm = common::wav(&input.name);
-        let probabilities = vad::detect(&mut silero, &pcm, &Cancel::never()).unwrap();
+        let probabilities = probabilities(&mut silero, &pcm).unwrap();
         for (name, options) in &reference.options {
-            let found = vad::segments(&probabilities, pcm.len(), &options.into());
+            let options = options.into();
+            let found = vad::segments(&probabilities, pcm.len(), &options);
+            assert_eq!(found, in_pieces(&mut silero, &pcm, &options), "{name}");
             let expected = &input.segments[name];
             let what = format!("{} with {name}: {found:?} {expected:?}", input.name);
             assert_eq!(found.len(), expected.len(), "{what}");
@@ -109,6 +118,18 @@ fn segments_equal_the_reference_for_every_option_set() {
     assert!(compared > 60, "only {compared} segments were compared");
 }
 
+/// The segments of an input that comes as it does from the decoder of a long file.
+fn in_pieces(silero: &mut Silero, pcm: &[f32], options: &VadOptions) -> Vec<Range<usize>> {
+    let mut detection = Detection::new(Some(options));
+    let mut found = Vec::new();
+    let cancel = Cancel::never();
+    for piece in pcm.chunks(100_001) {
+        detection.push(silero, piece, &cancel, &mut found).unwrap();
+    }
+    detection.finish(silero, &cancel, &mut found).unwrap();
+    found
+}
+
 /// A job's probabilities do not change when another input runs between its slices.
 #[test]
 fn state_belongs_to_the_job_not_to_the_session() {
@@ -117,7 +138,7 @@ fn state_belongs_to_the_job_not_to_the_session() {
     let mut alone = || -> Result<Vec<Vec<f32>>> {
         [&one, &two]
             .into_iter()
-            .map(|pcm| vad::detect(&mut silero, pcm, &Cancel::never()))
+            .map(|pcm| probabilities(&mut silero, pcm))
             .collect()
     };
     let expected = alone().unwrap();

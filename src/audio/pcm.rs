@@ -1,14 +1,10 @@
-//! PCM of any rate and channel count to 16 kHz mono. The only file that names the resampler.
+//! PCM as a caller passes it: any rate and channel count, checked before it is converted.
 
-use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{Fft, FixedSync, Resampler};
+use super::{Converter, MaxDuration, Report, SAMPLE_RATE_HZ, Source};
+use crate::error::{Error, Result};
 
-use super::SAMPLE_RATE_HZ;
-use crate::error::{Error, ErrorKind, Result};
-use crate::opus::MAX_DURATION_S;
-
-/// Frames the resampler takes at a time; its delay is trimmed, so this is about speed only.
-const RESAMPLER_FRAMES: usize = 1024;
+/// Samples converted in one go: about a second.
+const STEP_FRAMES: usize = 48_000;
 
 /// 30 dB over full scale: louder than any overshoot, and far below integers taken for floats.
 const MAX_AMPLITUDE: f32 = 32.0;
@@ -63,11 +59,6 @@ impl Pcm {
                 self.channels
             )));
         }
-        if len / self.channels > MAX_DURATION_S * self.sample_rate_hz as usize {
-            return Err(Error::invalid_argument(format!(
-                "pcm lasts more than {MAX_DURATION_S} s; split it"
-            )));
-        }
         Ok(())
     }
 
@@ -78,29 +69,70 @@ impl Pcm {
         }
     }
 
-    /// Converts to 16 kHz mono. A float that cannot be a sample fails with its index.
-    pub fn into_mono_16k(self) -> Result<Vec<f32>> {
+    /// The samples as 16 kHz mono, piece by piece. A float that cannot be a sample fails here, with
+    /// its index, and so does an input of more than `max`.
+    pub fn open(self, max: MaxDuration) -> Result<PcmSource> {
         self.validate()?;
-        let interleaved = match self.samples {
-            Samples::F32(samples) => check_range(samples)?,
-            Samples::I16(samples) => samples
-                .into_iter()
-                .map(|sample| f32::from(sample) / 32768.0)
-                .collect(),
-        };
-        let mono = downmix(interleaved, self.channels);
-        if self.sample_rate_hz == SAMPLE_RATE_HZ || mono.is_empty() {
-            return Ok(mono);
+        let frames = self.len() / self.channels;
+        let samples = frames as u64 * u64::from(SAMPLE_RATE_HZ) / u64::from(self.sample_rate_hz);
+        max.check(samples as usize, String::new)?;
+        if let Samples::F32(samples) = &self.samples {
+            check_range(samples)?;
         }
-        resample(&mono, self.sample_rate_hz)
+        Ok(PcmSource {
+            converter: Converter::new(self.sample_rate_hz, self.channels)?,
+            pcm: self,
+            at: 0,
+            integers: Vec::new(),
+        })
     }
 }
 
-fn check_range(samples: Vec<f32>) -> Result<Vec<f32>> {
+/// Reads [`Pcm`].
+pub struct PcmSource {
+    pcm: Pcm,
+    converter: Converter,
+    /// Samples that lie behind.
+    at: usize,
+    /// Integers on their way to be floats.
+    integers: Vec<f32>,
+}
+
+impl Source for PcmSource {
+    fn read(&mut self, pcm: &mut Vec<f32>) -> Result<bool> {
+        let len = self.pcm.len();
+        let step = self.at..len.min(self.at + STEP_FRAMES * self.pcm.channels);
+        self.at = step.end;
+        match &self.pcm.samples {
+            Samples::F32(samples) => self.converter.push(&samples[step], pcm)?,
+            Samples::I16(samples) => {
+                let scaled = samples[step].iter().map(|s| f32::from(*s) / 32768.0);
+                self.integers.clear();
+                self.integers.extend(scaled);
+                self.converter.push(&self.integers, pcm)?;
+            }
+        }
+        if self.at < len {
+            return Ok(true);
+        }
+        self.converter.finish(pcm)?;
+        Ok(false)
+    }
+
+    fn share(&self) -> f64 {
+        self.at as f64 / self.pcm.len().max(1) as f64
+    }
+
+    fn report(&mut self) -> Report {
+        Report::default()
+    }
+}
+
+fn check_range(samples: &[f32]) -> Result<()> {
     // Written so that what is not a number is out of range too.
     let in_range = |sample: &f32| sample.abs() <= MAX_AMPLITUDE;
     match samples.iter().position(|sample| !in_range(sample)) {
-        None => Ok(samples),
+        None => Ok(()),
         Some(index) => Err(Error::invalid_argument(format!(
             "pcm[{index}] is {}; float samples are finite and nominally -1 to 1. Pass 16-bit \
              samples as an Int16Array, or divide them by 32768",
@@ -110,41 +142,10 @@ fn check_range(samples: Vec<f32>) -> Result<Vec<f32>> {
     }
 }
 
-fn downmix(interleaved: Vec<f32>, channels: usize) -> Vec<f32> {
-    if channels == 1 {
-        return interleaved;
-    }
-    interleaved
-        .chunks_exact(channels)
-        .map(|frame| frame.iter().sum::<f32>() / channels as f32)
-        .collect()
-}
-
-fn resample(mono: &[f32], from_hz: u32) -> Result<Vec<f32>> {
-    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
-        Error::new(
-            ErrorKind::WorkerFailed,
-            format!("cannot resample from {from_hz} to {SAMPLE_RATE_HZ} Hz"),
-        )
-        .caused_by(cause)
-    };
-    let input = InterleavedSlice::new(mono, 1, mono.len()).map_err(|cause| failed(cause.into()))?;
-    let resampled = Fft::<f32>::new(
-        from_hz as usize,
-        SAMPLE_RATE_HZ as usize,
-        RESAMPLER_FRAMES,
-        1,
-        FixedSync::Both,
-    )
-    .map_err(|cause| failed(cause.into()))?
-    .process_all(&input, mono.len(), None)
-    .map_err(|cause| failed(cause.into()))?;
-    Ok(resampled.take_data())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     fn pcm(samples: Samples, sample_rate_hz: u32, channels: usize) -> Pcm {
         Pcm {
@@ -154,11 +155,18 @@ mod tests {
         }
     }
 
+    fn read(pcm: Pcm) -> Result<Vec<f32>> {
+        let mut source = pcm.open(MaxDuration::from_ms(60_000.0))?;
+        let mut mono = Vec::new();
+        while source.read(&mut mono)? {}
+        Ok(mono)
+    }
+
     #[test]
     fn bad_samples_are_named_by_index() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 12_000.0] {
             let samples = Samples::F32(vec![0.0, 0.5, bad, 0.0]);
-            let error = pcm(samples, 16_000, 1).into_mono_16k().unwrap_err();
+            let error = read(pcm(samples, 16_000, 1)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
             assert_eq!(error.index(), Some(2));
         }
@@ -171,37 +179,33 @@ mod tests {
             let samples = Samples::I16(vec![0; samples]);
             assert!(pcm(samples, rate, channels).validate().is_err());
         }
+        let minute_and_more = Samples::I16(vec![0; 8_000 * 61]);
+        assert!(read(pcm(minute_and_more, 8_000, 1)).is_err());
     }
 
     #[test]
     fn channels_are_averaged_and_integers_scaled() {
         let samples = Samples::I16(vec![16384, 0, -32768, 32767]);
-        let mono = pcm(samples, 16_000, 2).into_mono_16k().unwrap();
+        let mono = read(pcm(samples, 16_000, 2)).unwrap();
         assert!((mono[0] - 0.25).abs() < 1e-6);
         assert!(mono[1].abs() < 1e-4);
     }
 
     #[test]
-    fn a_tone_survives_resampling_in_length_place_and_level() {
-        for from_hz in [8_000_u32, 11_025, 22_050, 44_100, 48_000, 96_000] {
-            let tone = |rate: u32, at: usize| {
-                (at as f32 * 440.0 * std::f32::consts::TAU / rate as f32).sin()
-            };
-            let samples = (0..from_hz as usize).map(|at| tone(from_hz, at)).collect();
-            let mono = pcm(Samples::F32(samples), from_hz, 1)
-                .into_mono_16k()
-                .unwrap();
-            assert!(
-                mono.len().abs_diff(16_000) <= 1,
-                "{from_hz}: {}",
-                mono.len()
-            );
-            let worst = (2_000..14_000)
-                .map(|at| (mono[at] - tone(16_000, at)).abs())
-                .fold(0.0, f32::max);
-            // A shift by one sample of 16 kHz changes a 440 Hz tone by this much.
-            let one_sample = 440.0 * std::f32::consts::TAU / 16_000.0;
-            assert!(worst < one_sample, "{from_hz}: {worst}");
-        }
+    fn a_long_input_comes_in_pieces_and_whole() {
+        let samples: Vec<f32> = (0..150_001).map(|at| (at % 100) as f32 / 100.0).collect();
+        let mut source = pcm(Samples::F32(samples.clone()), 16_000, 1)
+            .open(MaxDuration::from_ms(60_000.0))
+            .unwrap();
+        let mut mono = Vec::new();
+        assert!(source.read(&mut mono).unwrap() && source.share() < 1.0);
+        while source.read(&mut mono).unwrap() {}
+        assert_eq!(mono, samples);
+        assert!((source.share() - 1.0).abs() < 1e-12);
+        assert!(
+            read(pcm(Samples::F32(vec![]), 48_000, 2))
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -35,16 +35,6 @@ impl Timeline {
         self.len() == 0
     }
 
-    /// The window's samples, cut out of the input.
-    #[must_use]
-    pub fn cut(&self, input: &[f32]) -> Vec<f32> {
-        let mut window = Vec::with_capacity(self.len());
-        for span in &self.spans {
-            window.extend_from_slice(&input[span.clone()]);
-        }
-        window
-    }
-
     /// Where in the input the audio at `sample` of the window begins. At a cut this is the far
     /// side: something that starts there starts after the removed silence.
     #[must_use]
@@ -92,14 +82,5 @@ mod tests {
         let timeline = Timeline::new(vec![10..20]);
         assert_eq!((timeline.start(999), timeline.end(999)), (20, 20));
         assert_eq!(Timeline::new(vec![]).start(5), 0);
-    }
-
-    #[test]
-    fn every_sample_of_the_window_is_the_input_sample_it_maps_to() {
-        let input: Vec<f32> = (0..1000).map(|sample| sample as f32).collect();
-        let timeline = Timeline::new(vec![3..40, 40..41, 90..400, 777..1000]);
-        for (sample, value) in timeline.cut(&input).into_iter().enumerate() {
-            assert_eq!(timeline.start(sample), value as usize);
-        }
     }
 }

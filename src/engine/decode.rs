@@ -1,58 +1,128 @@
-//! First stage, on the blocking pool: input to 16 kHz mono, with a decoder of the job's own.
+//! First stage, on the blocking pool: input to 16 kHz mono, piece by piece, with a decoder of the
+//! job's own. A job takes one thread for one piece at a time, so long files pass no short job by.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
-use super::job::{Input, Job, elapsed_ms};
+use super::flow::{Credit, Flow, Message, Part, Summary};
+use super::job::{Input, Ticket, elapsed_ms};
 use super::stats::Stats;
-use crate::audio::samples_to_ms;
-use crate::error::Result;
-use crate::opus;
-use crate::transcript::PacketCounts;
+use crate::audio::{MaxDuration, SAMPLE_RATE_HZ, Source, samples_to_ms};
+use crate::cancel::Cause;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::Log;
+use crate::transcript::Timings;
 
-/// What the input has become.
+/// Samples in a piece, 30 s: a window for Whisper and some.
+const PIECE_SAMPLES: usize = 30 * SAMPLE_RATE_HZ as usize;
+
+/// A piece of the input, decoded.
 pub(crate) struct Audio {
     pub pcm: Vec<f32>,
-    pub packets: Option<PacketCounts>,
+    /// Share of the input that lies behind with it.
+    pub share: f64,
+    pub credit: Credit,
 }
 
-/// Decodes one job and hands it to the VAD stage, or answers it.
-pub(crate) fn run(mut job: Job<Input>, stats: &Stats, next: &Sender<Job<Audio>>) {
-    stats.begin();
-    let started = Instant::now();
-    job.ticket.timings.queue_ms = elapsed_ms(job.ticket.submitted);
-    let input = std::mem::replace(
-        &mut job.payload,
-        Input::Packets(opus::PacketList::default()),
-    );
-    let decoded = decode(input, &job);
-    job.ticket.timings.decode_ms = elapsed_ms(started);
-    stats.end();
-    match decoded {
-        Ok(audio) => {
-            stats.decoded(samples_to_ms(audio.pcm.len()), job.ticket.timings.decode_ms);
-            // Fails only when the stage is gone, and then drops the job, which answers it.
-            let _ = next.send(job.with(|_| audio));
-        }
-        Err(error) => job.fail(error),
-    }
+/// The decoding of one job.
+pub(crate) struct Decoding {
+    pub flow: Arc<Flow>,
+    pub log: Log,
+    pub stats: Arc<Stats>,
+    pub next: Sender<Message<Audio>>,
+    pub timings: Timings,
 }
 
-fn decode(input: Input, job: &Job<Input>) -> Result<Audio> {
-    let cancel = &job.ticket.cancel;
-    cancel.check()?;
-    match input {
-        Input::Packets(list) => {
-            let decoded = opus::decode(&list, cancel)?;
-            Ok(Audio {
-                pcm: decoded.pcm,
-                packets: Some(decoded.packets),
+impl Decoding {
+    /// Decodes the whole input and hands it on as the stages behind take it.
+    pub async fn run(mut self, ticket: Box<Ticket>, input: Input) {
+        let max = MaxDuration::from_ms(ticket.options.max_duration_ms);
+        let submitted = ticket.submitted;
+        let opened = self
+            .turn(move || {
+                let queue_ms = elapsed_ms(submitted);
+                Ok((queue_ms, input.open(max)?))
             })
+            .await;
+        match opened {
+            Err(error) => ticket.fail(error),
+            Ok((queue_ms, source)) => {
+                self.timings.queue_ms = queue_ms;
+                self.send(Part::Begin(ticket));
+                let end = self.feed(source, max).await;
+                self.send(Part::End(end));
+            }
         }
-        Input::Pcm(pcm) => Ok(Audio {
-            pcm: pcm.into_mono_16k()?,
-            packets: None,
-        }),
+    }
+
+    async fn feed(&mut self, mut source: Box<dyn Source>, max: MaxDuration) -> Result<Summary> {
+        let mut input_samples = 0;
+        loop {
+            let Some(credit) = self.flow.credit().await.map_err(Cause::error)? else {
+                return Err(Error::new(
+                    ErrorKind::WorkerFailed,
+                    "a later stage gave the job up",
+                ));
+            };
+            let cancel = self.flow.cancel.clone();
+            let (returned, pcm, more) = self
+                .turn(move || {
+                    let mut pcm = Vec::new();
+                    let mut more = true;
+                    while more && pcm.len() < PIECE_SAMPLES {
+                        cancel.check()?;
+                        more = source.read(&mut pcm)?;
+                    }
+                    Ok((source, pcm, more))
+                })
+                .await?;
+            source = returned;
+            input_samples += pcm.len();
+            max.check(input_samples, String::new)?;
+            if !pcm.is_empty() {
+                self.stats.decoded(samples_to_ms(pcm.len()));
+                let share = source.share();
+                self.send(Part::Piece(Audio { pcm, share, credit }));
+            }
+            if !more {
+                return Ok(Summary {
+                    report: source.report(),
+                    input_samples,
+                    timings: self.timings,
+                });
+            }
+        }
+    }
+
+    /// Runs `work` on the blocking pool. A panic in it fails the job and nothing else.
+    async fn turn<Output: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> Result<Output> + Send + 'static,
+    ) -> Result<Output> {
+        let (flow, log) = (Arc::clone(&self.flow), self.log.clone());
+        let turn = tokio::task::spawn_blocking(move || {
+            let _at_work = flow.work();
+            let started = Instant::now();
+            let outcome = flow.cancel.check().and_then(|()| log.scope(work));
+            (outcome, elapsed_ms(started))
+        });
+        let (outcome, took_ms) = turn.await.map_err(|cause| {
+            Error::new(
+                ErrorKind::WorkerFailed,
+                "the decoder failed on this input; please report it",
+            )
+            .caused_by(cause)
+        })?;
+        self.timings.decode_ms += took_ms;
+        self.stats.decoding_took(took_ms);
+        outcome
+    }
+
+    fn send(&self, part: Part<Audio>) {
+        let flow = Arc::clone(&self.flow);
+        // Fails only when the stage is gone, and then drops the ticket, which answers the job.
+        let _ = self.next.send(Message { flow, part });
     }
 }

@@ -1,102 +1,235 @@
 //! Second stage, the thread `opuscribe-vad`: where is speech, and how is it cut into windows.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::decode::Audio;
-use super::job::{Event, Job, Outcome, Ticket, elapsed_ms};
+use super::flow::{Credit, Flow, Message, Part, Summary};
+use super::job::{Event, Outcome, Ticket, elapsed_ms};
+use super::queue::Queue;
 use super::stage::Supervised;
 use super::stats::Stats;
-use crate::audio::Timeline;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::transcript::EmptyReason;
-use crate::vad::{self, Vad};
-use crate::whisper;
+use crate::vad::{Detection, Vad};
+use crate::whisper::{Packer, Window};
 
-/// Share of a job's progress that lies behind it once its speech is found.
-pub(crate) const PROGRESS: f64 = 0.05;
-
-/// Audio with its speech, cut into windows that are still to be recognized.
+/// What the speech of a piece of the input came to.
 pub(crate) struct Speech {
-    pub audio: Audio,
+    pub windows: VecDeque<Window>,
+    /// Speech segments that were completed.
     pub segments: Vec<Range<usize>>,
-    pub windows: VecDeque<Timeline>,
+    /// Share of the input that lies behind with it, and in samples.
+    pub share: f64,
+    pub heard: usize,
+    /// Given back when its last window is recognized.
+    pub _credit: Option<Credit>,
+}
+
+/// A job whose speech is being looked for.
+struct Detecting {
+    flow: Arc<Flow>,
+    /// Handed on with the first window: until then this stage answers the job.
+    ticket: Option<Box<Ticket>>,
+    detection: Detection,
+    packer: Packer,
+    vad_ms: f64,
 }
 
 /// Runs until the stage before is gone and its last job is done.
 pub(crate) fn run(
-    jobs: &Receiver<Job<Audio>>,
-    next: &Sender<Job<Speech>>,
-    mut vad: Supervised<dyn Vad>,
+    mailbox: &Receiver<Message<Audio>>,
+    next: Sender<Message<Speech>>,
+    vad: Supervised<dyn Vad>,
     stats: &Stats,
 ) {
-    for mut job in jobs {
-        stats.begin();
-        let started = Instant::now();
-        let found = find(&mut vad, &job);
-        job.ticket.timings.vad_ms = elapsed_ms(started);
-        stats.detected(job.ticket.timings.vad_ms);
-        stats.end();
-        match found {
-            Ok(segments) if segments.is_empty() => complete_without_speech(job),
-            Ok(segments) => {
-                job.ticket.tell(Event::Progress(PROGRESS));
-                let windows = whisper::pack(&segments, &job.payload.pcm).into();
-                // Fails only when the stage is gone, and then drops the job, which answers it.
-                let _ = next.send(job.with(|audio| Speech {
-                    audio,
-                    segments,
-                    windows,
-                }));
+    let mut stage = Stage {
+        vad,
+        next,
+        jobs: HashMap::new(),
+    };
+    let mut queue = Queue::default();
+    loop {
+        if queue.is_empty() {
+            match mailbox.recv() {
+                Ok(message) => queue.push(message.flow.priority, message),
+                Err(_) => return,
             }
-            Err(error) => job.fail(error),
+        }
+        for message in mailbox.try_iter() {
+            queue.push(message.flow.priority, message);
+        }
+        if let Some(message) = queue.pop() {
+            stage.take(message, stats);
         }
     }
 }
 
-fn find(vad: &mut Supervised<dyn Vad>, job: &Job<Audio>) -> Result<Vec<Range<usize>>> {
-    let Ticket {
-        cancel,
-        vad: options,
-        ..
-    } = &job.ticket;
-    let pcm = &job.payload.pcm;
-    cancel.check()?;
-    if pcm.is_empty() {
-        return Ok(Vec::new());
+struct Stage {
+    vad: Supervised<dyn Vad>,
+    next: Sender<Message<Speech>>,
+    jobs: HashMap<u64, Detecting>,
+}
+
+impl Stage {
+    fn take(&mut self, Message { flow, part }: Message<Audio>, stats: &Stats) {
+        let key = flow.key;
+        if let Part::Begin(ticket) = part {
+            let job = Detecting {
+                flow,
+                detection: Detection::new(ticket.vad.as_ref()),
+                packer: Packer::default(),
+                ticket: Some(ticket),
+                vad_ms: 0.0,
+            };
+            self.jobs.insert(key, job);
+            return;
+        }
+        // What follows a failure is dropped with its credit.
+        let Some(mut job) = self.jobs.remove(&key) else {
+            return;
+        };
+        let _at_work = flow.work();
+        let started = Instant::now();
+        match part {
+            Part::Begin(_) => {}
+            Part::Piece(audio) => match job.hear(audio, &mut self.vad) {
+                Err(error) => job.fail(error, &self.next),
+                Ok(speech) => {
+                    job.took(started, stats);
+                    job.hand_on(speech, &self.next);
+                    self.jobs.insert(key, job);
+                }
+            },
+            Part::End(Err(error)) => job.fail(error, &self.next),
+            Part::End(Ok(summary)) => match job.finish(&mut self.vad) {
+                Err(error) => job.fail(error, &self.next),
+                Ok(speech) => {
+                    job.took(started, stats);
+                    job.end(speech, summary, &self.next);
+                }
+            },
+        }
     }
-    let Some(options) = options else {
-        let everything = 0..pcm.len();
-        return Ok(vec![everything]);
-    };
-    let probabilities = vad.call(|vad| vad::detect(vad, pcm, cancel))?;
-    Ok(vad::segments(&probabilities, pcm.len(), options))
+}
+
+impl Detecting {
+    fn hear(&mut self, audio: Audio, vad: &mut Supervised<dyn Vad>) -> Result<Speech> {
+        let cancel = &self.flow.cancel;
+        let detection = &mut self.detection;
+        let mut segments = Vec::new();
+        vad.call(|vad| detection.push(vad, &audio.pcm, cancel, &mut segments))?;
+        self.packer.hear(&audio.pcm);
+        let mut windows = VecDeque::new();
+        for segment in &segments {
+            self.packer.complete(segment, &mut windows);
+        }
+        if let Some(growing) = self.detection.growing() {
+            self.packer.grow(&growing, &mut windows);
+        }
+        self.packer.settle(self.detection.settled(), &mut windows);
+        Ok(Speech {
+            windows,
+            segments,
+            share: audio.share,
+            heard: self.detection.heard(),
+            _credit: Some(audio.credit),
+        })
+    }
+
+    fn finish(&mut self, vad: &mut Supervised<dyn Vad>) -> Result<Speech> {
+        let cancel = &self.flow.cancel;
+        let detection = &mut self.detection;
+        let mut segments = Vec::new();
+        vad.call(|vad| detection.finish(vad, cancel, &mut segments))?;
+        let mut windows = VecDeque::new();
+        for segment in &segments {
+            self.packer.complete(segment, &mut windows);
+        }
+        self.packer.finish(&mut windows);
+        Ok(Speech {
+            windows,
+            segments,
+            share: 1.0,
+            heard: self.detection.heard(),
+            _credit: None,
+        })
+    }
+
+    fn took(&mut self, started: Instant, stats: &Stats) {
+        let took_ms = elapsed_ms(started);
+        self.vad_ms += took_ms;
+        stats.detected(took_ms);
+    }
+
+    /// The job goes on with its first window; then every piece does, so that all stays in order.
+    fn hand_on(&mut self, speech: Speech, next: &Sender<Message<Speech>>) {
+        match self.ticket.take() {
+            Some(ticket) if speech.windows.is_empty() && speech.segments.is_empty() => {
+                if self.packer.is_empty() {
+                    ticket.tell(Event::Progress(speech.share));
+                }
+                self.ticket = Some(ticket);
+                return;
+            }
+            Some(ticket) => self.send(Part::Begin(ticket), next),
+            None => {}
+        }
+        self.send(Part::Piece(speech), next);
+    }
+
+    fn end(mut self, speech: Speech, mut summary: Summary, next: &Sender<Message<Speech>>) {
+        summary.timings.vad_ms = self.vad_ms;
+        match self.ticket.take() {
+            Some(ticket) if speech.windows.is_empty() => {
+                return complete_without_speech(*ticket, summary);
+            }
+            Some(ticket) => self.send(Part::Begin(ticket), next),
+            None => {}
+        }
+        self.send(Part::Piece(speech), next);
+        self.send(Part::End(Ok(summary)), next);
+    }
+
+    fn fail(mut self, error: Error, next: &Sender<Message<Speech>>) {
+        self.flow.stop();
+        match self.ticket.take() {
+            Some(ticket) => ticket.fail(error),
+            None => self.send(Part::End(Err(error)), next),
+        }
+    }
+
+    fn send(&self, part: Part<Speech>, next: &Sender<Message<Speech>>) {
+        let flow = Arc::clone(&self.flow);
+        // Fails only when the stage is gone, and then drops the ticket, which answers the job.
+        let _ = next.send(Message { flow, part });
+    }
 }
 
 /// There is nothing to recognize: the GPU never hears of it. The language was not heard either, so
 /// it is the only one there is, or the one that was asked for, or undetermined.
-fn complete_without_speech(job: Job<Audio>) {
-    let requested = job.ticket.options.language.clone();
-    let language = match (requested.as_deref(), job.ticket.engine.only_language()) {
+fn complete_without_speech(ticket: Ticket, summary: Summary) {
+    let requested = ticket.options.language.clone();
+    let language = match (requested.as_deref(), ticket.engine.only_language()) {
         (_, Some(only)) => (only, 1.0),
         (None | Some("auto"), None) => ("und", 0.0),
         (Some(language), None) => (language, 1.0),
     };
-    let audio = job.payload;
-    job.ticket.complete(Outcome {
-        input_samples: audio.pcm.len(),
-        packets: audio.packets,
+    let empty_reason = if summary.input_samples == 0 {
+        EmptyReason::NoAudio
+    } else {
+        EmptyReason::NoSpeech
+    };
+    ticket.complete(Outcome {
+        summary,
         speech: &[],
         text: String::new(),
         segments: Vec::new(),
         language,
-        empty_reason: if audio.pcm.is_empty() {
-            EmptyReason::NoAudio
-        } else {
-            EmptyReason::NoSpeech
-        },
+        empty_reason,
     });
 }

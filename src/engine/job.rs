@@ -1,4 +1,4 @@
-//! A job: what travels from stage to stage, and the promise that it is answered exactly once.
+//! A job: what was asked, and the promise that it is answered exactly once.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,13 +6,14 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::EngineInfo;
+use super::flow::Summary;
 use super::stats::Stats;
-use crate::audio::{Pcm, samples_to_ms};
+use crate::audio::{MaxDuration, Pcm, Source, samples_to_ms};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{JobOptions, VadOptions};
 use crate::opus::PacketList;
-use crate::transcript::{EmptyReason, PacketCounts, Segment, SpeechSegment, Timings, Transcript};
+use crate::transcript::{EmptyReason, Segment, SpeechSegment, Timings, Transcript};
 
 /// What a job starts from.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,16 @@ pub enum Input {
     Packets(PacketList),
     /// Uncompressed audio.
     Pcm(Pcm),
+}
+
+impl Input {
+    /// The audio of the input, piece by piece; what is wrong with all of it fails here.
+    pub fn open(self, max: MaxDuration) -> Result<Box<dyn Source>> {
+        Ok(match self {
+            Self::Packets(list) => Box::new(list.open(max)?),
+            Self::Pcm(pcm) => Box::new(pcm.open(max)?),
+        })
+    }
 }
 
 /// What a job tells while it runs.
@@ -35,40 +46,17 @@ pub enum Event {
 /// Receives a job's events on the stage's thread; must not wait.
 pub type EventSink = Box<dyn Fn(Event) + Send>;
 
-/// A job on its way, with what the stages before have made of it.
-pub(crate) struct Job<Payload> {
-    pub ticket: Ticket,
-    pub payload: Payload,
-}
-
-impl<Payload> Job<Payload> {
-    pub fn with<Next>(self, payload: impl FnOnce(Payload) -> Next) -> Job<Next> {
-        Job {
-            ticket: self.ticket,
-            payload: payload(self.payload),
-        }
-    }
-
-    pub fn fail(self, error: Error) {
-        self.ticket.reply.send(Err(error));
-    }
-}
-
-/// What every stage needs to know of a job, whatever it has become.
+/// The job itself: what was asked, and whom to answer. One stage at a time holds it.
 pub(crate) struct Ticket {
     pub id: String,
     pub options: JobOptions,
     /// The job's own VAD options over the engine's; `None` takes the whole input as speech.
     pub vad: Option<VadOptions>,
-    pub cancel: Cancel,
     pub events: Option<EventSink>,
     pub submitted: Instant,
-    pub timings: Timings,
     /// Of the engine that runs the job.
     pub engine: Arc<EngineInfo>,
     pub reply: Reply,
-    /// The job's place in the queue, given back when it is gone.
-    pub _place: Place,
 }
 
 impl Ticket {
@@ -95,25 +83,9 @@ impl Reply {
     }
 }
 
-/// One of the bounded number of places.
-pub(crate) struct Place(Arc<Stats>);
-
-impl Place {
-    pub fn take(stats: &Arc<Stats>, limit: usize) -> Option<Self> {
-        stats.admit(limit).then(|| Self(Arc::clone(stats)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.leave();
-    }
-}
-
 /// What came of a job when all stages are done with it.
 pub(crate) struct Outcome<'a> {
-    pub input_samples: usize,
-    pub packets: Option<PacketCounts>,
+    pub summary: Summary,
     pub speech: &'a [std::ops::Range<usize>],
     pub text: String,
     pub segments: Vec<Segment>,
@@ -122,9 +94,18 @@ pub(crate) struct Outcome<'a> {
 }
 
 impl Ticket {
+    pub fn fail(self, error: Error) {
+        self.reply.send(Err(error));
+    }
+
     pub fn complete(self, outcome: Outcome<'_>) {
         self.tell(Event::Progress(1.0));
-        let duration_ms = samples_to_ms(outcome.input_samples);
+        let Summary {
+            report,
+            input_samples,
+            timings,
+        } = outcome.summary;
+        let duration_ms = samples_to_ms(input_samples);
         let speech: Vec<SpeechSegment> = outcome
             .speech
             .iter()
@@ -143,8 +124,9 @@ impl Ticket {
             speech_duration_ms: speech.iter().map(|s| s.end_ms - s.start_ms).sum(),
             speech,
             duration_ms,
-            packets: outcome.packets,
-            timings: finish_timings(self.timings, self.submitted, duration_ms),
+            packets: report.packets,
+            warnings: report.warnings,
+            timings: finish_timings(timings, self.submitted, duration_ms),
             device: self.engine.recognizer.device.clone(),
         };
         self.reply.send(Ok(transcript));
@@ -156,6 +138,7 @@ fn finish_timings(timings: Timings, submitted: Instant, duration_ms: f64) -> Tim
     let busy_ms = timings.queue_ms + timings.decode_ms + timings.vad_ms + timings.inference_ms;
     Timings {
         total_ms,
+        // The stages of a long input work at the same time, and then there was no wait.
         wait_ms: (total_ms - busy_ms).max(0.0),
         real_time_factor: if duration_ms > 0.0 {
             total_ms / duration_ms

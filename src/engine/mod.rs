@@ -1,10 +1,12 @@
 //! The engine: three stages with a channel between each, and one way through them.
 //!
-//! Every job moves from stage to stage with its reply and its cancel flag. Admission bounds the
-//! number of jobs, and each channel has room for all of them, so no stage ever waits to hand on.
+//! A job's parts go from stage to stage in order, and its ticket with the first of them. Admission
+//! bounds the number of jobs and credit the pieces of each, and every channel has room for all of
+//! them, so no stage ever waits to hand on.
 
 mod decode;
 mod detect;
+mod flow;
 mod job;
 mod queue;
 mod recognize;
@@ -33,8 +35,9 @@ use crate::opus;
 use crate::transcript::{Timings, Transcript};
 use crate::vad::{Silero, Vad};
 use crate::whisper::{self, Recognizer, RecognizerInfo, Whisper};
-use decode::Audio;
-use job::{Job, Place, Reply, Ticket};
+use decode::{Audio, Decoding};
+use flow::{Flow, Message, PARTS_PER_JOB, Place};
+use job::{Reply, Ticket};
 use stats::Stats;
 
 /// Decoding a second of Opus takes about a millisecond, so two threads keep any device busy.
@@ -90,7 +93,7 @@ pub struct Engine {
 /// What is needed to take a job in. Dropping it is what ends the stages, one after the other.
 struct Intake {
     runtime: Runtime,
-    jobs: Sender<Job<Audio>>,
+    jobs: Sender<Message<Audio>>,
     settling: mpsc::Sender<Infallible>,
 }
 
@@ -116,9 +119,9 @@ impl Engine {
         options.validate()?;
         let log = Log::new(log);
         let stats = Arc::new(Stats::default());
-        // Admission bounds the jobs, so a channel with room for all of them never fills.
-        let (to_vad, from_decode) = bounded::<Job<Audio>>(options.max_queue);
-        let (to_gpu, from_vad) = bounded(options.max_queue);
+        let parts = options.max_queue * PARTS_PER_JOB;
+        let (to_vad, from_decode) = bounded::<Message<Audio>>(parts);
+        let (to_gpu, from_vad) = bounded(parts);
         let (vad_ready, vad_opened) = bounded::<Result<()>>(1);
         let (gpu_ready, gpu_opened) = bounded::<Result<RecognizerInfo>>(1);
         let gpu = stage::spawn(
@@ -142,7 +145,7 @@ impl Engine {
             |_| (),
             {
                 let stats = Arc::clone(&stats);
-                move |vad| detect::run(&from_decode, &to_gpu, vad, &stats)
+                move |vad| detect::run(&from_decode, to_gpu, vad, &stats)
             },
         )?;
         let stages = vec![vad, gpu];
@@ -208,29 +211,23 @@ impl Engine {
             .and_then(|timeout| submitted.checked_add(timeout));
         let cancel = Cancel::new(&self.cancel_all, deadline);
         let (reply, answer) = Reply::new();
-        let job = Job {
-            ticket: Ticket {
-                id: options.id.clone().unwrap_or_else(next_id),
-                options,
-                vad,
-                cancel: cancel.clone(),
-                events,
-                submitted,
-                timings: Timings::default(),
-                engine: Arc::clone(&self.info),
-                reply,
-                _place: place,
-            },
-            payload: input,
+        let ticket = Ticket {
+            id: options.id.clone().unwrap_or_else(next_id),
+            vad,
+            events,
+            submitted,
+            engine: Arc::clone(&self.info),
+            reply,
+            options,
         };
-        let (jobs, stats, log) = (
-            intake.jobs.clone(),
-            Arc::clone(&self.stats),
-            self.log.clone(),
-        );
-        intake
-            .runtime
-            .spawn_blocking(move || log.scope(|| decode::run(job, &stats, &jobs)));
+        let decoding = Decoding {
+            flow: Flow::new(ticket.options.priority, cancel.clone(), place),
+            log: self.log.clone(),
+            stats: Arc::clone(&self.stats),
+            next: intake.jobs.clone(),
+            timings: Timings::default(),
+        };
+        intake.runtime.spawn(decoding.run(Box::new(ticket), input));
         Ok(JobHandle {
             cancel,
             reply: answer,

@@ -1,4 +1,4 @@
-//! Which job the GPU thread takes next. Owned by that thread alone; bounded by admission. Pure.
+//! What a stage's thread takes next. Owned by that thread alone; bounded by admission. Pure.
 
 use std::collections::VecDeque;
 
@@ -58,19 +58,13 @@ impl<T> Queue<T> {
         self.interactive.is_empty() && self.batch.is_empty()
     }
 
-    /// Takes out every job for which `leave` holds, wherever it waits.
-    pub fn take_if(&mut self, leave: impl Fn(&T) -> bool) -> Vec<T> {
-        let mut taken = Vec::new();
-        for queue in [&mut self.interactive, &mut self.batch] {
-            for _ in 0..queue.len() {
-                match queue.pop_front() {
-                    Some(job) if leave(&job) => taken.push(job),
-                    Some(job) => queue.push_back(job),
-                    None => break,
-                }
-            }
-        }
-        taken
+    /// Takes a job out, wherever it waits.
+    pub fn remove(&mut self, job: &T)
+    where
+        T: PartialEq,
+    {
+        self.interactive.retain(|waiting| waiting != job);
+        self.batch.retain(|waiting| waiting != job);
     }
 
     fn of(&mut self, priority: Priority) -> &mut VecDeque<T> {
@@ -122,12 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn cancelled_jobs_leave_and_the_others_keep_their_order() {
+    fn jobs_that_are_given_up_leave_and_the_others_keep_their_order() {
         let mut queue = Queue::default();
         for job in 0..6 {
             queue.push(Priority::Interactive, job);
         }
-        assert_eq!(queue.take_if(|job| job % 2 == 0), [0, 2, 4]);
-        assert_eq!(drain(&mut queue), [1, 3, 5]);
+        queue.push(Priority::Batch, 9);
+        queue.remove(&9);
+        queue.remove(&2);
+        assert_eq!(drain(&mut queue), [0, 1, 3, 4, 5]);
     }
 }

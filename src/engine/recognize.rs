@@ -1,125 +1,222 @@
 //! Third stage, the thread `opuscribe-gpu`: windows to text, one window a turn.
 
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 
-use super::detect::{PROGRESS, Speech};
-use super::job::{Event, Job, Outcome, elapsed_ms};
+use super::detect::Speech;
+use super::flow::{Flow, Message, Part, Summary};
+use super::job::{Event, Outcome, Ticket, elapsed_ms};
 use super::queue::Queue;
 use super::stage::Supervised;
 use super::stats::Stats;
 use crate::audio::{SAMPLE_RATE_HZ, Timeline, samples_to_ms};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::transcript::{EmptyReason, Segment};
-use crate::whisper::{Recognition, Recognizer, Request, WindowSegment};
+use crate::whisper::{Recognition, Recognizer, Request, Window, WindowSegment};
 
 /// A job between its windows, with what the ones behind it gave.
-struct Progress {
-    speech: Speech,
-    windows_total: usize,
+struct Recognizing {
+    flow: Arc<Flow>,
+    ticket: Ticket,
+    /// What is still to be recognized; a piece leaves with its last window.
+    ahead: VecDeque<Speech>,
+    /// Set when nothing more comes.
+    end: Option<Summary>,
+    /// The job is in the queue.
+    queued: bool,
+    speech: Vec<Range<usize>>,
     text: String,
     segments: Vec<Segment>,
     /// Heard in the first window, and kept for the others.
     language: Option<(&'static str, f32)>,
+    inference_ms: f64,
+    progress: f64,
 }
 
 /// Runs until the stage before is gone and its last job is done.
 pub(crate) fn run(
-    jobs: &Receiver<Job<Speech>>,
-    mut recognizer: Supervised<dyn Recognizer>,
+    mailbox: &Receiver<Message<Speech>>,
+    recognizer: Supervised<dyn Recognizer>,
     stats: &Stats,
 ) {
-    let mut queue = Queue::default();
-    let enter = |queue: &mut Queue<Job<Progress>>, job: Job<Speech>| {
-        queue.push(job.ticket.options.priority, job.with(Progress::new));
+    let mut stage = Stage {
+        recognizer,
+        jobs: HashMap::new(),
+        queue: Queue::default(),
     };
     loop {
-        if queue.is_empty() {
-            match jobs.recv() {
-                Ok(job) => enter(&mut queue, job),
+        if stage.queue.is_empty() {
+            match mailbox.recv() {
+                Ok(message) => stage.take(message),
                 Err(_) => return,
             }
         }
-        for job in jobs.try_iter() {
-            enter(&mut queue, job);
+        for message in mailbox.try_iter() {
+            stage.take(message);
         }
-        // Given up while they waited: they free their place and memory now, not at their turn.
-        for job in queue.take_if(|job| job.ticket.cancel.cause().is_some()) {
-            if let Err(error) = job.ticket.cancel.check() {
-                job.fail(error);
+        stage.drop_given_up();
+        if let Some(key) = stage.queue.pop() {
+            stage.turn(key, stats);
+        }
+    }
+}
+
+struct Stage {
+    recognizer: Supervised<dyn Recognizer>,
+    jobs: HashMap<u64, Recognizing>,
+    /// Jobs with a window that waits.
+    queue: Queue<u64>,
+}
+
+impl Stage {
+    fn take(&mut self, Message { flow, part }: Message<Speech>) {
+        let key = flow.key;
+        match part {
+            Part::Begin(ticket) => {
+                self.jobs.insert(key, Recognizing::new(flow, *ticket));
             }
+            Part::Piece(speech) => {
+                // What follows a failure is dropped with its credit.
+                let Some(job) = self.jobs.get_mut(&key) else {
+                    return;
+                };
+                job.hear(speech);
+                if !job.queued && !job.ahead.is_empty() {
+                    job.queued = true;
+                    self.queue.push(flow.priority, key);
+                }
+            }
+            Part::End(Ok(summary)) => {
+                if let Some(job) = self.jobs.get_mut(&key) {
+                    job.end = Some(summary);
+                    self.complete_if_done(key);
+                }
+            }
+            Part::End(Err(error)) => self.fail(key, error),
         }
-        if let Some(job) = queue.pop() {
-            take_turn(job, &mut recognizer, &mut queue, stats);
+    }
+
+    /// Given up while they waited: they free their place and memory now, not at their turn.
+    fn drop_given_up(&mut self) {
+        let given_up = |job: &Recognizing| Some((job.flow.key, job.flow.cancel.cause()?));
+        let causes: Vec<_> = self.jobs.values().filter_map(given_up).collect();
+        for (key, cause) in causes {
+            self.fail(key, cause.error());
+        }
+    }
+
+    fn turn(&mut self, key: u64, stats: &Stats) {
+        let Some(job) = self.jobs.get_mut(&key) else {
+            return;
+        };
+        let flow = Arc::clone(&job.flow);
+        let outcome = {
+            let _at_work = flow.work();
+            let started = Instant::now();
+            let outcome = job.recognize(&mut self.recognizer);
+            let took_ms = elapsed_ms(started);
+            job.inference_ms += took_ms;
+            stats.recognized(took_ms);
+            outcome
+        };
+        job.queued = !job.ahead.is_empty();
+        match outcome {
+            Err(error) => self.fail(key, error),
+            Ok(()) if job.queued => self.queue.put_back(flow.priority, key),
+            Ok(()) => self.complete_if_done(key),
+        }
+    }
+
+    fn fail(&mut self, key: u64, error: Error) {
+        let Some(job) = self.jobs.remove(&key) else {
+            return;
+        };
+        job.flow.stop();
+        if job.queued {
+            self.queue.remove(&key);
+        }
+        job.ticket.fail(error);
+    }
+
+    fn complete_if_done(&mut self, key: u64) {
+        let done = |job: &Recognizing| job.end.is_some() && job.ahead.is_empty();
+        if self.jobs.get(&key).is_some_and(done)
+            && let Some(job) = self.jobs.remove(&key)
+        {
+            job.complete();
         }
     }
 }
 
-fn take_turn(
-    mut job: Job<Progress>,
-    recognizer: &mut Supervised<dyn Recognizer>,
-    queue: &mut Queue<Job<Progress>>,
-    stats: &Stats,
-) {
-    stats.begin();
-    let started = Instant::now();
-    let outcome = recognize_window(&mut job, recognizer);
-    let took_ms = elapsed_ms(started);
-    job.ticket.timings.inference_ms += took_ms;
-    stats.recognized(took_ms);
-    stats.end();
-    match outcome {
-        Err(error) => job.fail(error),
-        Ok(()) if job.payload.speech.windows.is_empty() => complete(job),
-        Ok(()) => {
-            let progress = &job.payload;
-            let done = 1.0 - progress.speech.windows.len() as f64 / progress.windows_total as f64;
-            job.ticket
-                .tell(Event::Progress(PROGRESS + (1.0 - PROGRESS) * done));
-            queue.put_back(job.ticket.options.priority, job);
-        }
-    }
-}
-
-fn recognize_window(
-    job: &mut Job<Progress>,
-    recognizer: &mut Supervised<dyn Recognizer>,
-) -> Result<()> {
-    let progress = &mut job.payload;
-    let options = &job.ticket.options;
-    let Some(timeline) = progress.speech.windows.pop_front() else {
-        return Ok(());
-    };
-    let heard = progress.language.map(|(language, _)| language);
-    let asked = options.language.as_deref().filter(|code| *code != "auto");
-    let request = Request {
-        language: asked.or(heard),
-        translate: options.translate,
-        initial_prompt: options.initial_prompt.as_deref(),
-        beam_size: options.beam_size,
-        temperatures: &options.temperatures,
-    };
-    let window = timeline.cut(&progress.speech.audio.pcm);
-    let cancel = &job.ticket.cancel;
-    let recognition = recognizer.call(|model| model.recognize(&window, &request, cancel))?;
-    let first_new = progress.segments.len();
-    progress.add(recognition, &timeline);
-    for segment in &job.payload.segments[first_new..] {
-        job.ticket.tell(Event::Segment(segment.clone()));
-    }
-    Ok(())
-}
-
-impl Progress {
-    fn new(speech: Speech) -> Self {
+impl Recognizing {
+    fn new(flow: Arc<Flow>, ticket: Ticket) -> Self {
         Self {
-            windows_total: speech.windows.len(),
-            speech,
+            flow,
+            ticket,
+            ahead: VecDeque::new(),
+            end: None,
+            queued: false,
+            speech: Vec::new(),
             text: String::new(),
             segments: Vec::new(),
             language: None,
+            inference_ms: 0.0,
+            progress: 0.0,
         }
+    }
+
+    fn hear(&mut self, mut speech: Speech) {
+        self.speech.append(&mut speech.segments);
+        self.ahead.push_back(speech);
+        self.pass_silence();
+    }
+
+    /// Pieces without a window that waits are behind, and their credit goes back.
+    fn pass_silence(&mut self) {
+        while let Some(passed) = self.ahead.pop_front_if(|speech| speech.windows.is_empty()) {
+            self.advance(passed.share);
+        }
+    }
+
+    fn advance(&mut self, share: f64) {
+        if share > self.progress && share < 1.0 {
+            self.progress = share;
+            self.ticket.tell(Event::Progress(share));
+        }
+    }
+
+    fn recognize(&mut self, recognizer: &mut Supervised<dyn Recognizer>) -> Result<()> {
+        let Some(speech) = self.ahead.front_mut() else {
+            return Ok(());
+        };
+        let share_per_sample = speech.share / speech.heard.max(1) as f64;
+        let Some(Window { audio, timeline }) = speech.windows.pop_front() else {
+            return Ok(());
+        };
+        let options = &self.ticket.options;
+        let heard = self.language.map(|(language, _)| language);
+        let asked = options.language.as_deref().filter(|code| *code != "auto");
+        let request = Request {
+            language: asked.or(heard),
+            translate: options.translate,
+            initial_prompt: options.initial_prompt.as_deref(),
+            beam_size: options.beam_size,
+            temperatures: &options.temperatures,
+        };
+        let cancel = &self.flow.cancel;
+        let recognition = recognizer.call(|model| model.recognize(&audio, &request, cancel))?;
+        let first_new = self.segments.len();
+        self.add(recognition, &timeline);
+        for segment in &self.segments[first_new..] {
+            self.ticket.tell(Event::Segment(segment.clone()));
+        }
+        self.advance(timeline.end(audio.len()) as f64 * share_per_sample);
+        self.pass_silence();
+        Ok(())
     }
 
     fn add(&mut self, recognition: Recognition, timeline: &Timeline) {
@@ -133,6 +230,19 @@ impl Progress {
                 self.segments.push(place(&segment, timeline));
             }
         }
+    }
+
+    fn complete(self) {
+        let mut summary = self.end.unwrap_or_default();
+        summary.timings.inference_ms = self.inference_ms;
+        self.ticket.complete(Outcome {
+            summary,
+            speech: &self.speech,
+            text: self.text.trim().to_owned(),
+            segments: self.segments,
+            language: self.language.unwrap_or(("und", 0.0)),
+            empty_reason: EmptyReason::LowConfidence,
+        });
     }
 }
 
@@ -159,19 +269,6 @@ fn place(segment: &WindowSegment, timeline: &Timeline) -> Segment {
         avg_log_prob: segment.avg_log_prob,
         no_speech_probability: segment.no_speech_probability,
     }
-}
-
-fn complete(job: Job<Progress>) {
-    let progress = job.payload;
-    job.ticket.complete(Outcome {
-        input_samples: progress.speech.audio.pcm.len(),
-        packets: progress.speech.audio.packets,
-        speech: &progress.speech.segments,
-        text: progress.text.trim().to_owned(),
-        segments: progress.segments,
-        language: progress.language.unwrap_or(("und", 0.0)),
-        empty_reason: EmptyReason::LowConfidence,
-    });
 }
 
 #[cfg(test)]

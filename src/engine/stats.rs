@@ -79,8 +79,11 @@ impl Stats {
         self.restarts.fetch_add(1, Relaxed);
     }
 
-    pub fn decoded(&self, audio_ms: f64, took_ms: f64) {
+    pub fn decoded(&self, audio_ms: f64) {
         add(&self.audio_us, audio_ms);
+    }
+
+    pub fn decoding_took(&self, took_ms: f64) {
         add(&self.decode_us, took_ms);
     }
 

@@ -98,6 +98,8 @@ pub struct JobOptions {
     pub priority: Priority,
     /// Counts from the call, waiting included.
     pub timeout: Option<Duration>,
+    /// Longest input that is taken, in milliseconds, up to a week.
+    pub max_duration_ms: f64,
 }
 
 impl Default for JobOptions {
@@ -112,6 +114,7 @@ impl Default for JobOptions {
             vad: JobVad::default(),
             priority: Priority::Interactive,
             timeout: None,
+            max_duration_ms: Self::DEFAULT_MAX_DURATION_MS,
         }
     }
 }
@@ -119,6 +122,10 @@ impl Default for JobOptions {
 impl JobOptions {
     /// The fallback ladder of the Whisper paper, section 4.5.
     pub const DEFAULT_TEMPERATURES: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
+    /// Four hours: a slip that passes days of audio is noticed, a long meeting is not refused.
+    pub const DEFAULT_MAX_DURATION_MS: f64 = 4.0 * 3_600_000.0;
+    /// A week.
+    const LONGEST_MAX_DURATION_MS: f64 = 7.0 * 24.0 * 3_600_000.0;
     /// whisper.cpp allocates at most eight decoders.
     pub const MAX_BEAM_SIZE: usize = 8;
     /// Bytes of prompt; 223 tokens are far fewer, and tokenising is not free.
@@ -138,6 +145,12 @@ impl JobOptions {
             self.temperatures.len() as f64,
             1.0,
             8.0,
+        )?;
+        in_range(
+            "maxDurationMs",
+            self.max_duration_ms,
+            1.0,
+            Self::LONGEST_MAX_DURATION_MS,
         )?;
         for temperature in &self.temperatures {
             in_range("temperature", f64::from(*temperature), 0.0, 1.0)?;

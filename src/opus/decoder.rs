@@ -21,24 +21,35 @@ pub struct Decoder {
 pub struct Refused;
 
 impl Decoder {
-    /// A decoder with no past.
-    pub fn new() -> Result<Self> {
-        let inner = opus::Decoder::new(SAMPLE_RATE_HZ, opus::Channels::Mono).map_err(|cause| {
+    /// A decoder with no past, and a gain in 1/256 dB.
+    pub fn new(gain_q8: i16) -> Result<Self> {
+        let failed = |cause| {
             Error::new(ErrorKind::OutOfMemory, "libopus could not make a decoder").caused_by(cause)
-        })?;
+        };
+        let mut inner = opus::Decoder::new(SAMPLE_RATE_HZ, opus::Channels::Mono).map_err(failed)?;
+        inner.set_gain(gain_q8.into()).map_err(failed)?;
         Ok(Self { inner })
     }
 
     /// Decodes one packet into `out`, which is as long as the packet's table of contents says.
     pub fn decode(&mut self, packet: &[u8], out: &mut [f32]) -> Result<(), Refused> {
-        match self.inner.decode_float(packet, out, false) {
-            Ok(samples) if samples == out.len() => Ok(()),
-            _ => Err(Refused),
-        }
+        self.fill(packet, out, false)
+    }
+
+    /// Fills `out` with the audio before `packet`, whose last frame the packet carries again.
+    pub fn recover(&mut self, packet: &[u8], out: &mut [f32]) -> Result<(), Refused> {
+        self.fill(packet, out, true)
     }
 
     /// Fills `out`, a multiple of 2.5 ms, with what the audio before it leads to.
     pub fn conceal(&mut self, out: &mut [f32]) -> Result<(), Refused> {
-        self.decode(&[], out)
+        self.fill(&[], out, false)
+    }
+
+    fn fill(&mut self, packet: &[u8], out: &mut [f32], fec: bool) -> Result<(), Refused> {
+        match self.inner.decode_float(packet, out, fec) {
+            Ok(samples) if samples == out.len() => Ok(()),
+            _ => Err(Refused),
+        }
     }
 }

@@ -42,31 +42,74 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// The duration of a well-formed packet in samples at 48 kHz, or the rule it breaks.
-pub fn samples_48k(packet: &[u8]) -> Result<usize, Malformed> {
+/// What the outside of a well-formed packet tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outside {
+    /// Duration in samples at 48 kHz.
+    pub samples_48k: usize,
+    /// Duration of each of its frames.
+    pub frame_samples_48k: usize,
+    /// The packet carries its predecessor a second time, at a lower rate (in-band FEC).
+    pub has_fec: bool,
+    /// Coded by CELT alone, which has no FEC.
+    pub celt_only: bool,
+}
+
+/// Reads the outside of a packet, or tells the rule it breaks.
+pub fn parse(packet: &[u8]) -> Result<Outside, Malformed> {
     let (&toc, body) = packet.split_first().ok_or(Malformed::Empty)?;
-    let frames = match toc & 0b11 {
+    let frame_samples_48k = frame_samples_48k(toc);
+    let (frames, first) = match toc & 0b11 {
         0 => {
             check_frame(body.len())?;
-            1
+            (1, body)
         }
         1 => {
             if !body.len().is_multiple_of(2) {
                 return Err(Malformed::OddCode1);
             }
             check_frame(body.len() / 2)?;
-            2
+            (2, &body[..body.len() / 2])
         }
         2 => {
-            let (first, rest) = take_length(body)?;
-            let second = rest.len().checked_sub(first).ok_or(Malformed::Truncated)?;
-            check_frame(first)?;
-            check_frame(second)?;
-            2
+            let (length, rest) = take_length(body)?;
+            let (first, second) = rest.split_at_checked(length).ok_or(Malformed::Truncated)?;
+            check_frame(first.len())?;
+            check_frame(second.len())?;
+            (2, first)
         }
-        _ => check_code3(frame_samples_48k(toc), body)?,
+        _ => parse_code3(frame_samples_48k, body)?,
     };
-    Ok(frames * frame_samples_48k(toc))
+    Ok(Outside {
+        samples_48k: frames * frame_samples_48k,
+        frame_samples_48k,
+        has_fec: has_fec(toc, frame_samples_48k, first),
+        celt_only: is_celt_only(toc),
+    })
+}
+
+/// The duration of a well-formed packet in samples at 48 kHz, or the rule it breaks.
+pub fn samples_48k(packet: &[u8]) -> Result<usize, Malformed> {
+    parse(packet).map(|outside| outside.samples_48k)
+}
+
+fn is_celt_only(toc: u8) -> bool {
+    toc >> 3 >= 16
+}
+
+/// Section 4.2.3: a SILK layer begins, for each channel, with a bit of voice activity for each of
+/// its 20 ms and one bit that says whether redundancy follows.
+fn has_fec(toc: u8, frame_samples_48k: usize, first_frame: &[u8]) -> bool {
+    const MS_20: usize = 960;
+    let Some(&bits) = first_frame.first() else {
+        return false;
+    };
+    let activity_bits = frame_samples_48k.div_ceil(MS_20);
+    let mid = bits >> (7 - activity_bits) & 1 == 1;
+    // The second channel's bits follow the first's, unless they lie past the byte.
+    let side =
+        toc & 0b100 != 0 && 2 * activity_bits <= 6 && bits >> (6 - 2 * activity_bits) & 1 == 1;
+    !is_celt_only(toc) && (mid || side)
 }
 
 /// Section 3.1, table 2: the top five bits name mode, bandwidth and frame size.
@@ -81,8 +124,9 @@ fn frame_samples_48k(toc: u8) -> usize {
     }
 }
 
-/// Section 3.2.5: a frame count byte, optional padding, then constant or variable lengths.
-fn check_code3(frame_samples: usize, body: &[u8]) -> Result<usize, Malformed> {
+/// Section 3.2.5: a frame count byte, optional padding, then constant or variable lengths. Gives
+/// the number of frames and the first of them.
+fn parse_code3(frame_samples: usize, body: &[u8]) -> Result<(usize, &[u8]), Malformed> {
     let (&head, mut rest) = body.split_first().ok_or(Malformed::Truncated)?;
     let frames = usize::from(head & 0x3f);
     if frames == 0 || frames * frame_samples > MAX_PACKET_SAMPLES_48K {
@@ -106,19 +150,22 @@ fn check_code3(frame_samples: usize, body: &[u8]) -> Result<usize, Malformed> {
         if !rest.len().is_multiple_of(frames) {
             return Err(Malformed::UnevenCbr);
         }
-        check_frame(rest.len() / frames)?;
-    } else {
-        let mut sum = 0;
-        for _ in 1..frames {
-            let (length, tail) = take_length(rest)?;
-            check_frame(length)?;
-            sum += length;
-            rest = tail;
-        }
-        let last = rest.len().checked_sub(sum).ok_or(Malformed::Truncated)?;
-        check_frame(last)?;
+        let length = rest.len() / frames;
+        check_frame(length)?;
+        return Ok((frames, &rest[..length]));
     }
-    Ok(frames)
+    let mut sum = 0;
+    let mut first = None;
+    for _ in 1..frames {
+        let (length, tail) = take_length(rest)?;
+        check_frame(length)?;
+        first.get_or_insert(length);
+        sum += length;
+        rest = tail;
+    }
+    let last = rest.len().checked_sub(sum).ok_or(Malformed::Truncated)?;
+    check_frame(last)?;
+    Ok((frames, &rest[..first.unwrap_or(last)]))
 }
 
 /// Section 3.2.1: one byte up to 251, else two bytes, the second counting fours.
@@ -186,6 +233,22 @@ mod tests {
         assert_eq!(ms(&[toc(1, 3), 0x83, 1, 1, 1, 2, 3, 4]), Ok(60.0));
         assert_eq!(ms(&[toc(1, 3), 0x41, 2, 5, 0, 0]), Ok(20.0));
         assert_eq!(ms(&[toc(28, 3), 48]), Ok(120.0));
+    }
+
+    #[test]
+    fn redundancy_is_told_by_the_bit_behind_the_voice_activity() {
+        let fec = |packet: &[u8]| parse(packet).unwrap().has_fec;
+        // 20 ms and 10 ms: one bit of activity. 60 ms: three.
+        assert!(fec(&[toc(9, 0), 0b0100_0000, 0]) && !fec(&[toc(9, 0), 0b1011_1111, 0]));
+        assert!(fec(&[toc(8, 0), 0b0100_0000, 0]));
+        assert!(fec(&[toc(11, 0), 0b0001_0000, 0]) && !fec(&[toc(11, 0), 0b1110_1111, 0]));
+        // Stereo: the second channel's bits follow.
+        let stereo = toc(9, 0) | 0b100;
+        assert!(fec(&[stereo, 0b0001_0000, 0]) && !fec(&[stereo, 0b1010_1111, 0]));
+        // CELT has none, and neither has a frame of no bytes.
+        assert!(!fec(&[toc(31, 0), 0xff, 0]) && !fec(&[toc(9, 0)]));
+        // In the first frame of several.
+        assert!(fec(&[toc(9, 3), 0x82, 1, 0b0100_0000, 0]));
     }
 
     #[test]

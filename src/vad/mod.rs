@@ -1,12 +1,13 @@
 //! Voice activity detection: where in the audio somebody speaks.
 
+mod detection;
 mod segmenter;
 mod silero;
 
-pub use segmenter::segments;
+pub use detection::Detection;
+pub use segmenter::{Segmenter, segments};
 pub use silero::Silero;
 
-use crate::cancel::Cancel;
 use crate::error::Result;
 
 /// New samples a window, 32 ms at 16 kHz (Silero).
@@ -16,10 +17,6 @@ pub const WINDOW_SAMPLES: usize = 512;
 pub const CONTEXT_SAMPLES: usize = 64;
 /// Size of each of the network's two recurrent states.
 const RECURRENT_SIZE: usize = 128;
-/// Windows in one call, about a minute: enough that the call's own cost vanishes, little enough
-/// that a long job can be given up in between.
-const WINDOWS_PER_CALL: usize = 2048;
-
 /// What the network remembers of one input. Belongs to one job or stream, never to the session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VadState {
@@ -48,15 +45,4 @@ pub trait Vad {
         pcm: &[f32],
         probabilities: &mut Vec<f32>,
     ) -> Result<()>;
-}
-
-/// The probability of speech in each window of a whole input. Its state is born and dies here.
-pub fn detect(vad: &mut dyn Vad, pcm: &[f32], cancel: &Cancel) -> Result<Vec<f32>> {
-    let mut state = VadState::default();
-    let mut probabilities = Vec::with_capacity(pcm.len().div_ceil(WINDOW_SAMPLES));
-    for slice in pcm.chunks(WINDOWS_PER_CALL * WINDOW_SAMPLES) {
-        cancel.check()?;
-        vad.probabilities(&mut state, slice, &mut probabilities)?;
-    }
-    Ok(probabilities)
 }

@@ -10,24 +10,115 @@ use crate::options::VadOptions;
 /// A pause must be longer than this to be preferred when too long a speech has to be cut (Silero).
 const MIN_PAUSE_AT_MAX_SPEECH_MS: f64 = 98.0;
 
-/// The speech segments of an input of `input_samples`, in samples, padded, ordered and disjoint.
+/// Draws segments while the probabilities come in. Belongs to one input. What it tells does not
+/// depend on how the probabilities are divided into calls.
+pub struct Segmenter {
+    tracker: Tracker,
+    pad: usize,
+    /// The last kept speech, while it is open how far its padding reaches.
+    held: Option<Range<usize>>,
+    /// Padding that the next speech may have at its front.
+    lead: usize,
+    /// Samples that have a probability.
+    position: usize,
+}
+
+impl Segmenter {
+    /// A segmenter of one input.
+    #[must_use]
+    pub fn new(options: &VadOptions) -> Self {
+        let pad = ms_to_samples(options.speech_pad_ms) as usize;
+        Self {
+            tracker: Tracker::new(options),
+            pad,
+            held: None,
+            lead: pad,
+            position: 0,
+        }
+    }
+
+    /// Takes the probabilities of the next windows and appends the segments, in samples, that they
+    /// complete: padded, ordered and disjoint.
+    pub fn push(&mut self, probabilities: &[f32], segments: &mut Vec<Range<usize>>) {
+        for &probability in probabilities {
+            self.tracker.push(self.position, probability);
+            self.position += WINDOW_SAMPLES;
+            self.pad(segments);
+        }
+    }
+
+    /// The input ends here: appends the segments that were still open.
+    pub fn finish(&mut self, input_samples: usize, segments: &mut Vec<Range<usize>>) {
+        self.tracker.finish(input_samples);
+        self.pad(segments);
+        if let Some(held) = self.held.take() {
+            segments.push(held.start..held.end + self.pad);
+        }
+        for segment in segments {
+            segment.end = segment.end.min(input_samples);
+        }
+    }
+
+    /// The segment that is still growing, as far as it is certain to be part of the result.
+    #[must_use]
+    pub fn growing(&self) -> Option<Range<usize>> {
+        let certain = self.tracker.certain()?;
+        // Its padding is settled only when the speech before it is.
+        (self.held.is_none()).then(|| certain.start.saturating_sub(self.lead)..certain.end)
+    }
+
+    /// No segment that is yet to be completed begins before this sample.
+    #[must_use]
+    pub fn settled(&self) -> usize {
+        match (&self.held, self.tracker.speech_start) {
+            (Some(held), _) => held.start,
+            (None, Some(start)) => start.saturating_sub(self.lead),
+            (None, None) => self.position.saturating_sub(self.pad),
+        }
+    }
+
+    /// Widens kept speech. Where two would meet they share the silence between them, so the end of
+    /// one is known only when the next has come, or has not come for twice the padding.
+    fn pad(&mut self, segments: &mut Vec<Range<usize>>) {
+        for next in std::mem::take(&mut self.tracker.found) {
+            if let Some(held) = self.held.take() {
+                self.lead = self.share(next.start - held.end);
+                segments.push(held.start..held.end + self.lead);
+            }
+            self.held = Some(next.start.saturating_sub(self.lead)..next.end);
+        }
+        let Some(held) = &self.held else { return };
+        let next = self.tracker.speech_start;
+        let gap = next.unwrap_or(self.position).saturating_sub(held.end);
+        let next_is_kept = self.tracker.certain().is_some();
+        if gap >= 2 * self.pad || next_is_kept {
+            self.lead = self.share(gap);
+            segments.push(held.start..held.end + self.lead);
+            self.held = None;
+        }
+    }
+
+    fn share(&self, gap: usize) -> usize {
+        if gap < 2 * self.pad {
+            gap / 2
+        } else {
+            self.pad
+        }
+    }
+}
+
+/// The speech segments of a whole input of `input_samples`.
 #[must_use]
 pub fn segments(
     probabilities: &[f32],
     input_samples: usize,
     options: &VadOptions,
 ) -> Vec<Range<usize>> {
-    let mut tracker = Tracker::new(options);
-    for (window, &probability) in probabilities.iter().enumerate() {
-        tracker.push(window * WINDOW_SAMPLES, probability);
-    }
-    let mut speech = tracker.finish(input_samples);
-    pad(
-        &mut speech,
-        input_samples,
-        ms_to_samples(options.speech_pad_ms) as usize,
-    );
-    speech
+    let mut segments = Vec::new();
+    let mut segmenter = Segmenter::new(options);
+    segmenter.push(probabilities, &mut segments);
+    segmenter.finish(input_samples, &mut segments);
+    segments
 }
 
 fn ms_to_samples(ms: f64) -> f64 {
@@ -50,6 +141,8 @@ struct Tracker {
     min_silence: f64,
     max_speech: f64,
     min_pause_at_max_speech: f64,
+    /// Where the last window began.
+    last: usize,
     /// Where the speech that is being followed began.
     speech_start: Option<usize>,
     /// Where the pause that may become its end began.
@@ -71,6 +164,7 @@ impl Tracker {
                 - WINDOW_SAMPLES as f64
                 - 2.0 * pad,
             min_pause_at_max_speech: ms_to_samples(MIN_PAUSE_AT_MAX_SPEECH_MS),
+            last: 0,
             speech_start: None,
             pause_start: None,
             pauses: Vec::new(),
@@ -79,6 +173,7 @@ impl Tracker {
     }
 
     fn push(&mut self, at: usize, probability: f32) {
+        self.last = at;
         if probability >= self.threshold {
             if let Some(start) = self.pause_start.take()
                 && (at - start) as f64 > self.min_pause_at_max_speech
@@ -140,31 +235,22 @@ impl Tracker {
         self.pauses.clear();
     }
 
-    fn finish(mut self, input_samples: usize) -> Vec<Range<usize>> {
-        if let Some(start) = self.speech_start
+    fn finish(&mut self, input_samples: usize) {
+        if let Some(start) = self.speech_start.take()
             && (input_samples.saturating_sub(start)) as f64 > self.min_speech
         {
             self.found.push(start..input_samples);
         }
-        self.found
     }
-}
 
-/// Widens every segment; where two would meet they share the silence between them.
-fn pad(speech: &mut [Range<usize>], input_samples: usize, pad: usize) {
-    let mut lead = pad;
-    for index in 0..speech.len() {
-        let gap = speech
-            .get(index + 1)
-            .map(|next| next.start - speech[index].end);
-        let tail = match gap {
-            Some(gap) if gap < 2 * pad => gap / 2,
-            _ => pad,
-        };
-        let segment = &mut speech[index];
-        segment.start = segment.start.saturating_sub(lead);
-        segment.end = (segment.end + tail).min(input_samples);
-        lead = tail;
+    /// The speech that is being followed, as far as nothing that may come takes it back.
+    fn certain(&self) -> Option<Range<usize>> {
+        let start = self.speech_start?;
+        // Not beyond the last window's start: the input may end inside it.
+        let end = self.pause_start.unwrap_or(self.last);
+        // With a limit, a pause in the past may yet be cut out.
+        let kept = (end - start) as f64 > self.min_speech && self.max_speech.is_infinite();
+        kept.then_some(start..end)
     }
 }
 
@@ -249,8 +335,60 @@ mod tests {
 
     #[test]
     fn padding_shares_a_narrow_gap_and_stays_inside_the_input() {
-        let mut speech = [100..200, 250..300, 900..1000];
-        pad(&mut speech, 1050, 60);
-        assert_eq!(speech, [40..225, 225..360, 840..1050]);
+        let options = VadOptions {
+            speech_pad_ms: 96.0,
+            ..TIGHT
+        };
+        assert_eq!(
+            drawn("-----SS-----S-----------SS-", &options),
+            [2..9, 9..16, 21..27]
+        );
+    }
+
+    /// A number from 0 on, different for each `seed` and `at`.
+    fn noise(seed: u32, at: u32) -> u32 {
+        let mixed = (seed.wrapping_mul(0x9e37_79b9) ^ at).wrapping_mul(0x85eb_ca6b);
+        (mixed ^ mixed >> 13).wrapping_mul(0xc2b2_ae35) >> 16
+    }
+
+    #[test]
+    fn what_is_told_early_is_what_is_found_in_the_end() {
+        for seed in 0..500 {
+            let options = VadOptions {
+                speech_pad_ms: f64::from(noise(seed, 1) % 500),
+                min_silence_duration_ms: f64::from(noise(seed, 2) % 400),
+                min_speech_duration_ms: f64::from(noise(seed, 3) % 400),
+                max_speech_duration_s: if seed % 3 == 0 { 3.0 } else { f64::INFINITY },
+                ..TIGHT
+            };
+            // Runs of speech and silence of up to 24 windows.
+            let probabilities: Vec<f32> = (0..40)
+                .flat_map(|run| {
+                    let loud = noise(seed, 100 + run) % 2 == 0;
+                    let windows = noise(seed, 200 + run) % 24;
+                    std::iter::repeat_n(if loud { 0.9 } else { 0.1 }, windows as usize)
+                })
+                .collect();
+            let input = probabilities.len() * WINDOW_SAMPLES;
+            let input = input.saturating_sub(noise(seed, 4) as usize % WINDOW_SAMPLES);
+            let whole = segments(&probabilities, input, &options);
+
+            let mut segmenter = Segmenter::new(&options);
+            let mut found = Vec::new();
+            for piece in probabilities.chunks(1 + noise(seed, 5) as usize % 30) {
+                let settled = segmenter.settled();
+                let known = found.len();
+                segmenter.push(piece, &mut found);
+                assert!(found[known..].iter().all(|s| s.start >= settled), "{seed}");
+                if let Some(growing) = segmenter.growing() {
+                    let inside =
+                        |s: &Range<usize>| s.start == growing.start && s.end >= growing.end;
+                    assert!(whole.iter().any(inside), "{seed}: {growing:?} {whole:?}");
+                }
+            }
+            segmenter.finish(input, &mut found);
+            assert_eq!(found, whole, "{seed}");
+            assert!(whole.is_sorted_by(|a, b| a.end <= b.start), "{seed}");
+        }
     }
 }

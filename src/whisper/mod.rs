@@ -6,7 +6,7 @@ mod model_file;
 mod window;
 
 pub use model::{Whisper, library_version};
-pub use window::{MAX_WINDOW_SAMPLES, audio_positions, pack};
+pub use window::{MAX_WINDOW_SAMPLES, Packer, Window, audio_positions};
 
 use crate::cancel::Cancel;
 use crate::error::Result;

@@ -1,5 +1,6 @@
 //! Packs speech segments into windows for Whisper, and sizes the encoder to them. Pure.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::audio::{SAMPLE_RATE_HZ, Timeline};
@@ -19,6 +20,9 @@ pub const MAX_WINDOW_SAMPLES: usize = (MAX_POSITIONS - MARGIN_POSITIONS) * SAMPL
 
 /// A speech segment that does not fit is cut at its quietest place in this last part of the window.
 const SPLIT_SEARCH_SAMPLES: usize = MAX_WINDOW_SAMPLES / 3;
+/// Speech further apart than this does not share a window, so that the text of what was said is
+/// not held back until somebody speaks again.
+const MAX_GAP_SAMPLES: usize = 30 * SAMPLE_RATE_HZ as usize;
 /// Length over which quietness is measured: about a short pause between words.
 const QUIET_SAMPLES: usize = SAMPLE_RATE_HZ as usize / 20;
 
@@ -30,42 +34,104 @@ pub fn audio_positions(samples: usize) -> usize {
         .min(MAX_POSITIONS)
 }
 
-/// Packs ordered, disjoint speech segments of `pcm` into as few windows as fit them in order.
-/// Every sample of every segment is in exactly one window.
-#[must_use]
-pub fn pack(speech: &[Range<usize>], pcm: &[f32]) -> Vec<Timeline> {
-    let mut windows = Vec::new();
-    let mut spans: Vec<Range<usize>> = Vec::new();
-    let mut filled = 0;
-    for piece in speech
-        .iter()
-        .flat_map(|segment| split(segment.clone(), pcm))
-    {
-        if filled + piece.len() > MAX_WINDOW_SAMPLES {
-            windows.push(Timeline::new(std::mem::take(&mut spans)));
-            filled = 0;
-        }
-        filled += piece.len();
-        spans.push(piece);
-    }
-    if !spans.is_empty() {
-        windows.push(Timeline::new(spans));
-    }
-    windows
+/// One window's audio and where in the input it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    /// 16 kHz mono, at most [`MAX_WINDOW_SAMPLES`].
+    pub audio: Vec<f32>,
+    /// Maps its time to the input's.
+    pub timeline: Timeline,
 }
 
-/// Cuts a segment into pieces that each fit a window.
-fn split(segment: Range<usize>, pcm: &[f32]) -> Vec<Range<usize>> {
-    let mut pieces = Vec::new();
-    let mut start = segment.start;
-    while segment.end - start > MAX_WINDOW_SAMPLES {
-        let latest = start + MAX_WINDOW_SAMPLES;
-        let cut = quietest(pcm, latest - SPLIT_SEARCH_SAMPLES..latest);
-        pieces.push(start..cut);
-        start = cut;
+/// Packs speech segments into as few windows as fit them in order, while the input comes in. Every
+/// sample of every segment is in exactly one window. Keeps no more audio than may still be needed.
+#[derive(Debug, Default)]
+pub struct Packer {
+    /// The input from sample `start` on.
+    audio: Vec<f32>,
+    start: usize,
+    /// The window that is being filled.
+    window: Vec<f32>,
+    spans: Vec<Range<usize>>,
+    /// How far the growing segment is packed.
+    packed: Option<usize>,
+}
+
+impl Packer {
+    /// Takes the next samples of the input.
+    pub fn hear(&mut self, pcm: &[f32]) {
+        self.audio.extend_from_slice(pcm);
     }
-    pieces.push(start..segment.end);
-    pieces
+
+    /// Packs a segment that is complete.
+    pub fn complete(&mut self, segment: &Range<usize>, windows: &mut VecDeque<Window>) {
+        let end = segment.end.min(self.start + self.audio.len());
+        let from = self.packed.take().unwrap_or(segment.start);
+        let from = self.split(from, end, windows);
+        self.add(from..end, windows);
+    }
+
+    /// Packs what can be cut off a segment that certainly reaches the end of `segment`.
+    pub fn grow(&mut self, segment: &Range<usize>, windows: &mut VecDeque<Window>) {
+        let end = segment.end.min(self.start + self.audio.len());
+        let from = self.packed.unwrap_or(segment.start);
+        self.packed = Some(self.split(from, end, windows));
+    }
+
+    /// No segment to come begins before `settled`: forgets the audio before it, and gives out a
+    /// window that nothing will join any more.
+    pub fn settle(&mut self, settled: usize, windows: &mut VecDeque<Window>) {
+        let needed = self.packed.unwrap_or(settled);
+        self.give_out_before(needed, windows);
+        let forget = needed.saturating_sub(self.start).min(self.audio.len());
+        self.audio.drain(..forget);
+        self.start += forget;
+    }
+
+    /// Gives out the last window.
+    pub fn finish(&mut self, windows: &mut VecDeque<Window>) {
+        if !self.spans.is_empty() {
+            windows.push_back(Window {
+                audio: std::mem::take(&mut self.window),
+                timeline: Timeline::new(std::mem::take(&mut self.spans)),
+            });
+        }
+    }
+
+    /// Whether no speech waits in a window that is being filled.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty() && self.packed.is_none()
+    }
+
+    /// Cuts pieces of a window's length off a segment and gives back where the rest begins.
+    fn split(&mut self, from: usize, end: usize, windows: &mut VecDeque<Window>) -> usize {
+        let mut from = from;
+        while end - from > MAX_WINDOW_SAMPLES {
+            let latest = from + MAX_WINDOW_SAMPLES - self.start;
+            let cut = self.start + quietest(&self.audio, latest - SPLIT_SEARCH_SAMPLES..latest);
+            self.add(from..cut, windows);
+            from = cut;
+        }
+        from
+    }
+
+    fn add(&mut self, piece: Range<usize>, windows: &mut VecDeque<Window>) {
+        self.give_out_before(piece.start, windows);
+        if self.window.len() + piece.len() > MAX_WINDOW_SAMPLES {
+            self.finish(windows);
+        }
+        let audio = piece.start - self.start..piece.end - self.start;
+        self.window.extend_from_slice(&self.audio[audio]);
+        self.spans.push(piece);
+    }
+
+    fn give_out_before(&mut self, next: usize, windows: &mut VecDeque<Window>) {
+        let far = |last: &Range<usize>| next.saturating_sub(last.end) > MAX_GAP_SAMPLES;
+        if self.spans.last().is_some_and(far) {
+            self.finish(windows);
+        }
+    }
 }
 
 /// The middle of the quietest stretch of [`QUIET_SAMPLES`].
@@ -101,13 +167,26 @@ mod tests {
         assert_eq!(audio_positions(MAX_WINDOW_SAMPLES), MAX_POSITIONS);
     }
 
+    /// Everything at once.
+    fn pack(speech: &[Range<usize>], pcm: &[f32]) -> VecDeque<Window> {
+        let mut windows = VecDeque::new();
+        let mut packer = Packer::default();
+        packer.hear(pcm);
+        for segment in speech {
+            packer.complete(segment, &mut windows);
+        }
+        packer.finish(&mut windows);
+        windows
+    }
+
     #[test]
     fn short_segments_share_a_window_and_silence_between_them_is_left_out() {
         let pcm = vec![0.0; 60 * SECOND];
         let speech = [SECOND..4 * SECOND, 30 * SECOND..35 * SECOND];
         let windows = pack(&speech, &pcm);
         assert_eq!(windows.len(), 1);
-        assert_eq!(windows[0].spans(), speech);
+        assert_eq!(windows[0].timeline.spans(), speech);
+        assert_eq!(windows[0].audio.len(), 8 * SECOND);
     }
 
     #[test]
@@ -120,9 +199,22 @@ mod tests {
         ];
         let spans: Vec<usize> = pack(&speech, &pcm)
             .iter()
-            .map(|window| window.spans().len())
+            .map(|window| window.timeline.spans().len())
             .collect();
         assert_eq!(spans, [2, 1]);
+    }
+
+    #[test]
+    fn speech_far_apart_shares_no_window_and_the_first_is_not_held_back() {
+        let mut packer = Packer::default();
+        let mut windows = VecDeque::new();
+        packer.hear(&vec![0.0; 40 * SECOND]);
+        packer.complete(&(0..SECOND), &mut windows);
+        packer.settle(20 * SECOND, &mut windows);
+        assert!(windows.is_empty());
+        packer.settle(32 * SECOND, &mut windows);
+        assert_eq!(windows.len(), 1);
+        assert!(packer.audio.len() <= 8 * SECOND);
     }
 
     #[test]
@@ -135,15 +227,46 @@ mod tests {
         assert!(
             windows
                 .iter()
-                .all(|window| window.len() <= MAX_WINDOW_SAMPLES)
+                .all(|window| window.audio.len() <= MAX_WINDOW_SAMPLES)
         );
-        assert!(pause.contains(&windows[0].spans()[0].end));
+        assert!(pause.contains(&windows[0].timeline.spans()[0].end));
         let mut next = segment.start;
-        for span in windows.iter().flat_map(Timeline::spans) {
+        for span in windows.iter().flat_map(|window| window.timeline.spans()) {
             assert_eq!(span.start, next);
             next = span.end;
         }
         assert_eq!(next, segment.end);
+    }
+
+    #[test]
+    fn windows_are_the_same_when_the_input_comes_in_pieces_and_little_is_kept() {
+        let pcm: Vec<f32> = (0..400 * SECOND).map(|at| (at % 7919) as f32).collect();
+        let speech = [
+            SECOND..3 * SECOND,
+            5 * SECOND..120 * SECOND,
+            121 * SECOND..122 * SECOND,
+            180 * SECOND..399 * SECOND,
+        ];
+        for step in [SECOND / 3, 30 * SECOND] {
+            let mut packer = Packer::default();
+            let mut windows = VecDeque::new();
+            let mut ahead = speech.iter().peekable();
+            for (index, piece) in pcm.chunks(step).enumerate() {
+                packer.hear(piece);
+                let heard = index * step + piece.len();
+                while let Some(segment) = ahead.next_if(|segment| segment.end <= heard) {
+                    packer.complete(segment, &mut windows);
+                }
+                let growing = ahead.peek().filter(|segment| segment.start < heard);
+                if let Some(segment) = growing {
+                    packer.grow(&(segment.start..heard), &mut windows);
+                }
+                packer.settle(growing.map_or(heard, |s| s.start), &mut windows);
+                assert!(packer.audio.len() <= MAX_WINDOW_SAMPLES + step);
+            }
+            packer.finish(&mut windows);
+            assert_eq!(windows, pack(&speech, &pcm), "{step}");
+        }
     }
 
     #[test]
