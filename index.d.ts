@@ -16,6 +16,16 @@ export declare class CancelToken {
   cancel(): void
 }
 
+/** Demuxes one live stream. */
+export declare class NativeDemuxer {
+  /** Starts its thread. */
+  constructor()
+  /** Takes the next bytes; resolves when they have been used. One call at a time. */
+  push(bytes: Uint8Array): Promise<Demuxed | Failure>
+  /** The stream is at its end; called once. */
+  end(): Promise<Demuxed | Failure>
+}
+
 /** An engine and what stays readable when it is closed. */
 export declare class NativeTranscriber {
   /** Opens an engine on a thread of its own. */
@@ -26,6 +36,8 @@ export declare class NativeTranscriber {
   transcribeFloat(pcm: Float32Array, sampleRate: number, channels: number, options: JobOptions, cancel: CancelToken, onEvent?: (event: JobEvent) => void): Promise<Transcript | Failure>
   /** Transcribes interleaved 16-bit samples. */
   transcribeInt16(pcm: Int16Array, sampleRate: number, channels: number, options: JobOptions, cancel: CancelToken, onEvent?: (event: JobEvent) => void): Promise<Transcript | Failure>
+  /** Transcribes a file by its path, or a file's bytes. */
+  transcribeFile(source: string | Uint8Array, options: JobOptions, cancel: CancelToken, onEvent?: (event: JobEvent) => void): Promise<Transcript | Failure>
   /** Model, languages, device and versions. */
   get info(): EngineInfo
   /** The counters now. */
@@ -50,6 +62,14 @@ export declare function closeAll(): void
 
 /** The highest instruction set level of this processor: `x86-64-v4`, `x86-64-v3` or `baseline`. */
 export declare function cpuLevel(): string
+
+/** What a stretch of bytes led to. */
+export interface Demuxed {
+  /** Opus packets in order; an empty one stands for a packet that is missing. */
+  packets: Array<Uint8Array>
+  /** What was found missing or damaged since the last call. */
+  warnings: Array<string>
+}
 
 /** What a transcriber is made of. */
 export interface EngineInfo {
@@ -121,6 +141,8 @@ export interface Failure {
   message: string
   /** Index of the packet or sample it is about. */
   index?: number
+  /** Where in the bytes it is. */
+  byteOffset?: number
   /** When to try again, with `ERR_QUEUE_FULL`. */
   retryAfterMs?: number
 }
@@ -164,6 +186,11 @@ export interface JobOptions {
    * 2147483647. Default: none.
    */
   timeoutMs?: number
+  /**
+   * Longest input that is taken, in milliseconds, up to a week. Default 14400000, four hours;
+   * longer input is `ERR_INVALID_ARGUMENT`. Memory does not grow with it.
+   */
+  maxDurationMs?: number
 }
 
 /** A log record of the engine, whisper.cpp or ONNX Runtime. */
@@ -180,11 +207,17 @@ export interface LogRecord {
 export interface PacketCounts {
   /** Entries of the list, lost ones included. */
   received: number
-  /** Entries that were `null`. */
+  /** Entries that were `null` or empty. */
   lost: number
   /** Entries that were not valid Opus, and concealed. */
   corrupt: number
-  /** Audio made up for lost and corrupt packets, in milliseconds. */
+  /** The indexes of those, in order. */
+  corruptIndexes: Array<number>
+  /**
+   * Audio made up for lost and corrupt packets, in milliseconds. What the packets behind them
+   * carried again (in-band FEC) is not made up, and what lies beyond the first second of a gap
+   * is silence.
+   */
   concealedMs: number
 }
 
@@ -209,6 +242,32 @@ export interface SpeechSegment {
   /** End in milliseconds. */
   endMs: number
 }
+
+/**
+ * How the bytes are framed: `[length][sequence?][packet][sequence?]`. The length counts the packet
+ * alone. Nothing is guessed.
+ */
+export interface SplitOptions {
+  /** Bytes of each length, 2 or 4. Default 2. */
+  lengthBytes?: 2 | 4
+  /** Byte order of the length and of the sequence number. Default `little`. */
+  endian?: 'little' | 'big'
+  /**
+   * Where each packet's 32-bit sequence number is: `before` or `after` the packet, behind the
+   * length in both cases. Default: there is none.
+   */
+  sequence?: 'before' | 'after'
+  /**
+   * How many packets behind the newest one a late packet may come and still take its place, 0 to
+   * 30000. Default 64. Later ones are an error.
+   */
+  reorderWindow?: number
+  /** Leave out a packet inside which the bytes end, instead of failing. Default false. */
+  allowPartial?: boolean
+}
+
+/** Where the packets are: start and end of each, end to end, -1 and -1 for a missing one. */
+export declare function splitPackets(bytes: Uint8Array, options: SplitOptions): Float64Array | Failure
 
 /** Where a job's time went, in milliseconds of wall clock. */
 export interface Timings {
@@ -253,6 +312,8 @@ export interface Transcript {
   emptyReason?: 'no-audio' | 'no-speech' | 'low-confidence'
   /** What became of the packets, for Opus input. */
   packets?: PacketCounts
+  /** What was missing or damaged in a file, in words; only there if something was. */
+  warnings?: Array<string>
   /** Where the time went. */
   timings: Timings
   /** The device that ran Whisper. */

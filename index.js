@@ -836,6 +836,8 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.CancelToken = nativeBinding.CancelToken
+module.exports.NativeDemuxer = nativeBinding.NativeDemuxer
 module.exports.NativeTranscriber = nativeBinding.NativeTranscriber
 module.exports.closeAll = nativeBinding.closeAll
 module.exports.cpuLevel = nativeBinding.cpuLevel
+module.exports.splitPackets = nativeBinding.splitPackets

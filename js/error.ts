@@ -4,6 +4,7 @@ import type { Failure } from '../index.js';
 export type OpuscribeErrorCode =
   | 'ERR_INVALID_ARGUMENT'
   | 'ERR_INVALID_PACKET'
+  | 'ERR_UNSUPPORTED_MEDIA'
   | 'ERR_MODEL_NOT_FOUND'
   | 'ERR_MODEL_INVALID'
   | 'ERR_DEVICE_UNAVAILABLE'
@@ -19,17 +20,20 @@ export class OpuscribeError extends Error {
   readonly code: OpuscribeErrorCode;
   /** Index of the packet or sample it is about. */
   readonly index?: number;
+  /** Where in the bytes it is. */
+  readonly byteOffset?: number;
   /** Milliseconds after which to try again, with `ERR_QUEUE_FULL`. */
   readonly retryAfterMs?: number;
 
   constructor(
     code: OpuscribeErrorCode,
     message: string,
-    details: { index?: number; retryAfterMs?: number; cause?: unknown } = {},
+    details: { index?: number; byteOffset?: number; retryAfterMs?: number; cause?: unknown } = {},
   ) {
     super(message, 'cause' in details ? { cause: details.cause } : undefined);
     this.code = code;
     if (details.index !== undefined) this.index = details.index;
+    if (details.byteOffset !== undefined) this.byteOffset = details.byteOffset;
     if (details.retryAfterMs !== undefined) this.retryAfterMs = details.retryAfterMs;
   }
 }

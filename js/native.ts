@@ -27,6 +27,7 @@ const native = load();
 // process.exit() skips the environment's cleanup hooks, and a model in use crashes at exit.
 process.once('exit', () => native.closeAll());
 
-export const { CancelToken, NativeTranscriber } = native;
+export const { CancelToken, NativeDemuxer, NativeTranscriber, splitPackets } = native;
 export type CancelToken = InstanceType<typeof CancelToken>;
+export type NativeDemuxer = InstanceType<typeof NativeDemuxer>;
 export type NativeTranscriber = InstanceType<typeof NativeTranscriber>;

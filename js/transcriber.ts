@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import type {
   EngineInfo,
   EngineOptions,
@@ -93,6 +94,26 @@ export class Transcriber {
       if (pcm instanceof Int16Array) return this.#native.transcribeInt16(pcm, ...job);
       throw invalidArgument(`pcm is ${describe(pcm)}; expected a Float32Array or an Int16Array`);
     });
+  }
+
+  /**
+   * The text of a file, by path or by its bytes: Ogg or WebM with Opus, WAV, FLAC, MP3, M4A or AAC.
+   * It is read, decoded and transcribed at the same time, in bounded memory whatever its length.
+   *
+   * What is missing in a damaged file is named in `warnings`; a file that is something else, or
+   * holds no audio, is `ERR_UNSUPPORTED_MEDIA`.
+   */
+  async transcribeFile(
+    source: string | Uint8Array,
+    options: TranscribeOptions = {},
+  ): Promise<Transcript> {
+    checkOptions(options);
+    if (typeof source !== 'string' && !types.isUint8Array(source)) {
+      throw invalidArgument(`source is ${describe(source)}; expected a path or a Uint8Array`);
+    }
+    return runJob(options, (cancel, onEvent) =>
+      this.#native.transcribeFile(source, jobOptions(options), cancel, onEvent),
+    );
   }
 
   /** Model, languages, backend, device and versions really in use. */

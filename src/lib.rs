@@ -17,6 +17,7 @@ pub mod cpu;
 pub mod engine;
 mod error;
 mod log;
+pub mod media;
 pub mod options;
 pub mod opus;
 pub mod transcript;

@@ -13,6 +13,8 @@ pub struct Failure {
     pub message: String,
     /// Index of the packet or sample it is about.
     pub index: Option<u32>,
+    /// Where in the bytes it is.
+    pub byte_offset: Option<f64>,
     /// When to try again, with `ERR_QUEUE_FULL`.
     pub retry_after_ms: Option<u32>,
 }
@@ -23,6 +25,7 @@ impl From<Error> for Failure {
             code: error.kind().code().to_owned(),
             message: error.to_string(),
             index: error.index().and_then(|index| u32::try_from(index).ok()),
+            byte_offset: error.byte_offset().map(|offset| offset as f64),
             retry_after_ms: error.retry_after_ms(),
         }
     }

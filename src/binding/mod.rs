@@ -12,8 +12,10 @@
     clippy::undocumented_unsafe_blocks
 )]
 
+mod demuxer;
 mod engines;
 mod error;
+mod framing;
 mod options;
 mod promise;
 mod results;

@@ -84,6 +84,9 @@ pub struct JobOptions {
     /// Milliseconds after which the job is stopped with `ERR_TIMEOUT`, waiting included; from 1 to
     /// 2147483647. Default: none.
     pub timeout_ms: Option<f64>,
+    /// Longest input that is taken, in milliseconds, up to a week. Default 14400000, four hours;
+    /// longer input is `ERR_INVALID_ARGUMENT`. Memory does not grow with it.
+    pub max_duration_ms: Option<f64>,
 }
 
 /// The path of the ONNX Runtime library is left empty: only JavaScript can find it.
@@ -191,6 +194,7 @@ impl TryFrom<JobOptions> for options::JobOptions {
                 }
             },
             timeout: from.timeout_ms.map(timeout).transpose()?,
+            max_duration_ms: from.max_duration_ms.unwrap_or(defaults.max_duration_ms),
         })
     }
 }

@@ -34,6 +34,8 @@ pub struct Transcript {
     pub empty_reason: Option<String>,
     /// What became of the packets, for Opus input.
     pub packets: Option<PacketCounts>,
+    /// What was missing or damaged in a file, in words; only there if something was.
+    pub warnings: Option<Vec<String>>,
     /// Where the time went.
     pub timings: Timings,
     /// The device that ran Whisper.
@@ -69,11 +71,15 @@ pub struct SpeechSegment {
 pub struct PacketCounts {
     /// Entries of the list, lost ones included.
     pub received: u32,
-    /// Entries that were `null`.
+    /// Entries that were `null` or empty.
     pub lost: u32,
     /// Entries that were not valid Opus, and concealed.
     pub corrupt: u32,
-    /// Audio made up for lost and corrupt packets, in milliseconds.
+    /// The indexes of those, in order.
+    pub corrupt_indexes: Vec<u32>,
+    /// Audio made up for lost and corrupt packets, in milliseconds. What the packets behind them
+    /// carried again (in-band FEC) is not made up, and what lies beyond the first second of a gap
+    /// is silence.
     pub concealed_ms: f64,
 }
 
@@ -187,6 +193,7 @@ impl From<transcript::Transcript> for Transcript {
             speech_duration_ms: from.speech_duration_ms,
             empty_reason: from.empty_reason.map(|reason| reason.as_str().to_owned()),
             packets: from.packets.map(Into::into),
+            warnings: (!from.warnings.is_empty()).then_some(from.warnings),
             timings: from.timings.into(),
             device: from.device,
         }
@@ -219,7 +226,8 @@ impl From<transcript::PacketCounts> for PacketCounts {
         Self {
             received: from.received as u32,
             lost: from.lost as u32,
-            corrupt: from.corrupt as u32,
+            corrupt: from.corrupt.len() as u32,
+            corrupt_indexes: from.corrupt.iter().map(|index| *index as u32).collect(),
             concealed_ms: from.concealed_ms,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use napi::Status;
 use napi::bindgen_prelude::{
-    Env, Float32Array, Function, Int16Array, Int32Array, Object, Uint8Array,
+    Either, Env, Float32Array, Function, Int16Array, Int32Array, Object, Uint8Array,
 };
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
@@ -146,6 +146,28 @@ impl NativeTranscriber {
         on_event: Option<Function<'_, JobEvent, ()>>,
     ) -> napi::Result<Object<'env>> {
         let input = || pcm_input(Samples::I16(pcm.to_vec()), sample_rate, channels);
+        self.submit(env, input, options, cancel, on_event)
+    }
+
+    /// Transcribes a file by its path, or a file's bytes.
+    #[napi(
+        ts_args_type = "source: string | Uint8Array, options: JobOptions, cancel: CancelToken, onEvent?: (event: JobEvent) => void",
+        ts_return_type = "Promise<Transcript | Failure>"
+    )]
+    pub fn transcribe_file<'env>(
+        &self,
+        env: &'env Env,
+        source: Either<String, Uint8Array>,
+        options: JobOptions,
+        cancel: &CancelToken,
+        on_event: Option<Function<'_, JobEvent, ()>>,
+    ) -> napi::Result<Object<'env>> {
+        let input = || {
+            Ok(match source {
+                Either::A(path) => Input::File(path.into()),
+                Either::B(bytes) => Input::FileBytes(bytes.to_vec()),
+            })
+        };
         self.submit(env, input, options, cancel, on_event)
     }
 

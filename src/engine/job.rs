@@ -1,5 +1,6 @@
 //! A job: what was asked, and the promise that it is answered exactly once.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use super::stats::Stats;
 use crate::audio::{MaxDuration, Pcm, Source, samples_to_ms};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
+use crate::media::{self, MediaAudio};
 use crate::options::{JobOptions, VadOptions};
 use crate::opus::PacketList;
 use crate::transcript::{EmptyReason, Segment, SpeechSegment, Timings, Transcript};
@@ -22,6 +24,10 @@ pub enum Input {
     Packets(PacketList),
     /// Uncompressed audio.
     Pcm(Pcm),
+    /// A file by path.
+    File(PathBuf),
+    /// A file's bytes.
+    FileBytes(Vec<u8>),
 }
 
 impl Input {
@@ -30,6 +36,8 @@ impl Input {
         Ok(match self {
             Self::Packets(list) => Box::new(list.open(max)?),
             Self::Pcm(pcm) => Box::new(pcm.open(max)?),
+            Self::File(path) => Box::new(MediaAudio::open(media::Source::open(&path)?)?),
+            Self::FileBytes(bytes) => Box::new(MediaAudio::open(media::Source::Bytes(bytes))?),
         })
     }
 }

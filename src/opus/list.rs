@@ -26,8 +26,10 @@ impl PacketList {
         }
     }
 
-    /// Adds a packet, or one known to be lost.
+    /// Adds a packet, or one known to be lost, which an empty one stands for too: RFC 6716 knows no
+    /// empty packet, libopus takes one for a loss, and streams of Node cannot carry `null`.
     pub fn push(&mut self, packet: Option<&[u8]>) {
+        let packet = packet.filter(|packet| !packet.is_empty());
         if let Some(packet) = packet {
             self.bytes.extend_from_slice(packet);
         }

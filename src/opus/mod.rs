@@ -4,13 +4,13 @@
 mod decoder;
 pub mod framing;
 mod list;
-mod packet;
+pub(crate) mod packet;
 mod stream;
 
 pub use decoder::library_version;
 pub use list::{ListSource, PacketList};
 pub use packet::{Malformed, samples_48k};
-pub use stream::{MAX_CONCEALMENT_MS, PacketDecoder};
+pub use stream::{MAX_CONCEALMENT_MS, PacketDecoder, samples_16k};
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ const CONCEALMENT_STEP: usize = SAMPLE_RATE_HZ as usize / 400;
 const MAX_CONCEALMENT_SAMPLES: usize = MAX_CONCEALMENT_MS * SAMPLE_RATE_HZ as usize / 1000;
 
 /// Samples at 48 kHz, in which Opus counts, as samples at 16 kHz. Every packet divides evenly.
+#[must_use]
 pub fn samples_16k(samples_48k: usize) -> usize {
     samples_48k / 3
 }
@@ -67,19 +68,20 @@ impl PacketDecoder {
         Ok(())
     }
 
-    /// Takes the next packet, or `None` for a lost one, and appends what is ready.
-    pub fn push(&mut self, packet: Option<&[u8]>, pcm: &mut Vec<f32>) -> Result<()> {
+    /// Takes the next packet, or `None` for a lost one, and appends what is ready. Gives back how
+    /// many of the samples, at the end, are the packet's own: none if it is lost or damaged.
+    pub fn push(&mut self, packet: Option<&[u8]>, pcm: &mut Vec<f32>) -> Result<usize> {
         let index = self.counts.received;
         self.counts.received += 1;
         let Some(packet) = packet else {
             self.counts.lost += 1;
             self.miss(None, pcm);
-            return Ok(());
+            return Ok(0);
         };
         let Ok(outside) = packet::parse(packet) else {
             self.counts.corrupt.push(index);
             self.miss(None, pcm);
-            return Ok(());
+            return Ok(0);
         };
         let samples = samples_16k(outside.samples_48k);
         for _ in 0..std::mem::take(&mut self.leading) {
@@ -92,7 +94,7 @@ impl PacketDecoder {
         if self.decoder.decode(packet, &mut pcm[start..]).is_ok() {
             self.decoded += 1;
             (self.gap_samples, self.refusals) = (0, 0);
-            return Ok(());
+            return Ok(samples);
         }
         pcm.truncate(start);
         self.counts.corrupt.push(index);
@@ -102,7 +104,13 @@ impl PacketDecoder {
             self.refusals = 0;
         }
         self.miss(Some(samples), pcm);
-        Ok(())
+        Ok(0)
+    }
+
+    /// Length of the last well-formed packet, in samples.
+    #[must_use]
+    pub fn packet_samples(&self) -> Option<usize> {
+        self.last.map(|last| samples_16k(last.samples_48k))
     }
 
     /// Appends audio that is missing without packets to count, `samples` long.
@@ -137,8 +145,7 @@ impl PacketDecoder {
 
     /// An entry is missing: it waits for the next packet, and the one that waited is concealed.
     fn miss(&mut self, samples: Option<usize>, pcm: &mut Vec<f32>) {
-        let known = self.last.map(|last| samples_16k(last.samples_48k));
-        let Some(samples) = samples.or(known) else {
+        let Some(samples) = samples.or(self.packet_samples()) else {
             self.leading += 1;
             return;
         };
