@@ -116,7 +116,13 @@ describe('Transcriber', () => {
     list[200] = Buffer.of(0x0b, 0);
     const { text, packets: counts, durationMs } = await transcriber.transcribe(list);
     assert.match(text, /what you can do for your country/);
-    assert.deepEqual(counts, { received: 551, lost: 1, corrupt: 1, concealedMs: 40 });
+    assert.deepEqual(counts, {
+      received: 551,
+      lost: 1,
+      corrupt: 1,
+      corruptIndexes: [200],
+      concealedMs: 40,
+    });
     assert.equal(durationMs, 11_020);
   });
 

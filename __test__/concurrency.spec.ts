@@ -18,6 +18,36 @@ function mixedJobs(): Buffer[][] {
   return [...cuts, ...whole, long.slice(0, 40 * PACKETS_PER_SECOND)];
 }
 
+/** Ways in which clients and networks damage a good list. */
+const DAMAGE: ((list: Buffer[], seed: number) => Array<Uint8Array | null>)[] = [
+  // Not Opus at all.
+  (list) => list.map(() => Buffer.of(0x0b, 0x00)),
+  // Some packets lost, in bursts.
+  (list, seed) => list.map((packet, index) => ((index + seed) % 20 < 4 ? null : packet)),
+  // Bits that flipped on the way.
+  (list, seed) =>
+    list.map((packet, index) => {
+      const damaged = Buffer.from(packet);
+      if (index % 5 === 0) {
+        const at = (seed * 31 + index) % damaged.length;
+        damaged.writeUInt8(damaged.readUInt8(at) ^ (1 << (seed % 8)), at);
+      }
+      return damaged;
+    }),
+  // Packets cut off.
+  (list, seed) => list.map((packet) => packet.subarray(0, 1 + (seed % packet.length))),
+  // Noise with a table of contents that could be anything.
+  (list, seed) =>
+    list.map((packet, index) =>
+      Buffer.from(packet.map((_, at) => ((at + 1) * 7919 * (index + seed + 1)) >> 3)),
+    ),
+  // The longest packets there are.
+  (list) => list.map(() => Buffer.alloc(61_000, 0xff)),
+  // All lost, and nothing at all.
+  (list) => list.map(() => null),
+  () => [],
+];
+
 /** The same permutation in every run. */
 function shuffled(count: number): number[] {
   return Array.from({ length: count }, (_, index) => index).sort(
@@ -46,6 +76,48 @@ describe('many jobs at once', () => {
       );
       for (const [index, text] of texts) assert.equal(text, alone[index], `job ${index}`);
     }
+  });
+
+  it('200 at once, half of them damaged in different ways: all settle, and no good one is touched', async () => {
+    const many = await Transcriber.open({ model: 'tiny.en', maxQueue: 200 });
+    const good = mixedJobs().filter((job) => job.length <= 4 * PACKETS_PER_SECOND);
+    const alone: string[] = [];
+    for (const job of good) alone.push((await many.transcribe(job)).text);
+    assert.ok(good.length >= 10);
+
+    const short = packets('libri_waiting').slice(0, 2 * PACKETS_PER_SECOND);
+    const jobs = shuffled(200).map(async (number) => {
+      if (number % 2 === 0) {
+        const which = (number / 2) % good.length;
+        const { text } = await many.transcribe(good[which] as Buffer[]);
+        assert.equal(text, alone[which], `good job ${number}`);
+        return 'good';
+      }
+      const damage = DAMAGE[(number >> 1) % DAMAGE.length];
+      assert.ok(damage);
+      const ended = number % 3 === 0 ? { signal: AbortSignal.timeout(number * 5) } : {};
+      const file = number % 5 === 0 ? Buffer.concat(short).subarray(number) : undefined;
+      const list = damage(short, number);
+      try {
+        await (file ? many.transcribeFile(file, ended) : many.transcribe(list, ended));
+        return 'transcript';
+      } catch (error) {
+        const { code, name } = error as { code?: string; name: string };
+        return name === 'TimeoutError' ? name : code;
+      }
+    });
+    const outcomes = new Map<string | undefined, number>();
+    for (const outcome of await Promise.all(jobs)) {
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+    }
+    const expected = ['good', 'transcript', 'ERR_INVALID_PACKET', 'ERR_UNSUPPORTED_MEDIA'];
+    for (const outcome of expected) assert.ok(outcomes.has(outcome), outcome);
+    for (const outcome of outcomes.keys()) {
+      assert.ok([...expected, 'TimeoutError'].includes(outcome ?? ''), outcome);
+    }
+    assert.equal(outcomes.get('good'), 100);
+    await many.close({ drain: true });
+    assert.deepEqual([many.stats().queued, many.stats().running, many.stats().restarts], [0, 0, 0]);
   });
 
   it('an interactive job passes a batch file at a window boundary', async () => {

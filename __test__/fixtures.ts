@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { splitPackets } from 'opuscribe';
 
 export interface Recording {
   name: string;
@@ -28,14 +29,7 @@ export function json<Value>(file: string): Value {
 
 /** Each packet lies behind its length as uint16 little-endian. */
 export function packets(name: string): Buffer[] {
-  const bytes = readFileSync(join(FOLDER, `${name}.packets`));
-  const list: Buffer[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const end = at + 2 + bytes.readUInt16LE(at);
-    list.push(bytes.subarray(at + 2, end));
-    at = end;
-  }
-  return list;
+  return splitPackets(readFileSync(join(FOLDER, `${name}.packets`))) as Buffer[];
 }
 
 /** 16 kHz mono, behind a 44-byte header. */

@@ -36,8 +36,9 @@ if (process.argv[2] === '--measure') {
 
 /** One process: opens, warms up with one job, and times the others. */
 async function measure({ name, seconds }) {
-  const { Transcriber } = require(root);
-  const packets = readPackets(name).slice(0, seconds * PACKETS_PER_SECOND);
+  const { splitPackets, Transcriber } = require(root);
+  const bytes = readFileSync(join(root, '__test__', 'fixtures', `${name}.packets`));
+  const packets = splitPackets(bytes).slice(0, seconds * PACKETS_PER_SECOND);
   const opened = performance.now();
   const transcriber = await Transcriber.open({ model: MODEL });
   const openMs = performance.now() - opened;
@@ -112,17 +113,6 @@ function write(table) {
   const before = text.slice(0, text.indexOf(begin) + begin.length);
   const after = text.slice(text.indexOf(end));
   writeFileSync(file, `${before}\n${table}\n${after}`);
-}
-
-function readPackets(name) {
-  const bytes = readFileSync(join(root, '__test__', 'fixtures', `${name}.packets`));
-  const list = [];
-  for (let at = 0; at < bytes.length; ) {
-    const end = at + 2 + bytes.readUInt16LE(at);
-    list.push(bytes.subarray(at + 2, end));
-    at = end;
-  }
-  return list;
 }
 
 function median(values) {

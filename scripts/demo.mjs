@@ -1,24 +1,28 @@
 // Transcribes a committed recording of real Opus speech and shows what the transcript holds.
 //
 //     npm run demo                    the committed recording
-//     npm run demo -- FILE [MODEL]    packets, each behind its length as uint16 little-endian
+//     npm run demo -- FILE [MODEL]    Ogg, WebM, WAV, FLAC, MP3, M4A; or .packets, each behind its
+//                                     length as uint16 little-endian
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
 import { root } from './tools.mjs';
 
-const { Transcriber } = createRequire(import.meta.url)(root);
+const { splitPackets, Transcriber } = createRequire(import.meta.url)(root);
 const [file = join(root, '__test__', 'fixtures', 'jfk.packets'), model = 'tiny.en'] =
   process.argv.slice(2);
 
 const transcriber = await Transcriber.open({ model });
-const transcript = await transcriber.transcribe(readPackets(file));
+const transcript = file.endsWith('.packets')
+  ? await transcriber.transcribe(splitPackets(readFileSync(file)))
+  : await transcriber.transcribeFile(file);
 const { timings, packets } = transcript;
 const ms = (value) => `${value.toFixed(0)} ms`;
 const seconds = (value) => (value / 1000).toFixed(2).padStart(7);
 
-console.log(`\n${basename(file)}: ${packets.received} Opus packets, ${ms(transcript.durationMs)}`);
+const opus = packets ? `${packets.received} Opus packets, ` : '';
+console.log(`\n${basename(file)}: ${opus}${ms(transcript.durationMs)}`);
 console.log(`\n  ${transcript.text || `(${transcript.emptyReason})`}\n`);
 console.log('segments, in seconds');
 for (const { startMs, endMs, text, avgLogProb } of transcript.segments) {
@@ -39,14 +43,3 @@ console.log(`device: ${device}, ${threads} threads`);
 console.log(`model: ${path}`);
 console.log(`versions: whisper.cpp ${versions.whisper}, ${versions.opus}`);
 await transcriber.close();
-
-function readPackets(path) {
-  const bytes = readFileSync(path);
-  const list = [];
-  for (let at = 0; at < bytes.length; ) {
-    const end = at + 2 + bytes.readUInt16LE(at);
-    list.push(bytes.subarray(at + 2, end));
-    at = end;
-  }
-  return list;
-}

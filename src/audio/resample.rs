@@ -181,6 +181,6 @@ mod tests {
                 assert_eq!(converted(&input, from_hz, pieces), whole, "{from_hz}");
             }
         }
-        assert_eq!(converted(&[], 44_100, 1), []);
+        assert!(converted(&[], 44_100, 1).is_empty());
     }
 }

@@ -40,11 +40,13 @@ pub fn split_packets(bytes: Uint8Array, options: SplitOptions) -> Either<Float64
 
 fn split(bytes: &[u8], options: SplitOptions) -> Result<Vec<f64>> {
     let framing = Framing::try_from(options)?;
-    let bounds = framing::split(bytes, &framing)?.into_iter().flat_map(|packet| {
-        packet.map_or([-1.0, -1.0], |packet| {
-            [packet.start as f64, packet.end as f64]
-        })
-    });
+    let bounds = framing::split(bytes, &framing)?
+        .into_iter()
+        .flat_map(|packet| {
+            packet.map_or([-1.0, -1.0], |packet| {
+                [packet.start as f64, packet.end as f64]
+            })
+        });
     Ok(bounds.collect())
 }
 

@@ -9,8 +9,6 @@ use crate::opus::{PacketDecoder, samples_16k};
 const GAP_STEP_SAMPLES: u64 = SAMPLE_RATE_HZ as u64;
 /// 20 ms, until a packet tells how long one is.
 const DEFAULT_PACKET_SAMPLES: usize = SAMPLE_RATE_HZ as usize / 50;
-/// Louder than any overshoot; a damaged float would otherwise drown all that follows it.
-const MAX_AMPLITUDE: f32 = 32.0;
 
 /// Reads the audio of one file or stream.
 pub struct MediaAudio {
@@ -18,7 +16,6 @@ pub struct MediaAudio {
     decoder: Option<PacketDecoder>,
     converter: Option<(u32, usize, Converter)>,
     gap_samples: u64,
-    unplayable: usize,
     share: f64,
 }
 
@@ -30,7 +27,6 @@ impl MediaAudio {
             decoder: None,
             converter: None,
             gap_samples: 0,
-            unplayable: 0,
             share: 0.0,
         })
     }
@@ -54,28 +50,21 @@ impl MediaAudio {
 
     fn converted(
         &mut self,
-        mut interleaved: Vec<f32>,
+        interleaved: &[f32],
         rate_hz: u32,
         channels: usize,
         pcm: &mut Vec<f32>,
     ) -> Result<()> {
-        for sample in &mut interleaved {
-            // Written so that what is not a number is out of range too.
-            if !matches!(sample.abs(), 0.0..=MAX_AMPLITUDE) {
-                *sample = 0.0;
-                self.unplayable += 1;
-            }
-        }
         match &mut self.converter {
             Some((rate, count, converter)) if (*rate, *count) == (rate_hz, channels) => {
-                converter.push(&interleaved, pcm)
+                converter.push(interleaved, pcm)
             }
             other => {
                 if let Some((_, _, ending)) = other {
                     ending.finish(pcm)?;
                 }
                 let mut converter = Converter::new(rate_hz, channels)?;
-                converter.push(&interleaved, pcm)?;
+                converter.push(interleaved, pcm)?;
                 *other = Some((rate_hz, channels, converter));
                 Ok(())
             }
@@ -131,7 +120,7 @@ impl audio::Source for MediaAudio {
                 interleaved,
                 rate_hz,
                 channels,
-            }) => self.converted(interleaved, rate_hz, channels, pcm)?,
+            }) => self.converted(&interleaved, rate_hz, channels, pcm)?,
             Some(Step::PcmGap { frames, rate_hz }) => {
                 self.gap_samples =
                     frames.saturating_mul(SAMPLE_RATE_HZ.into()) / u64::from(rate_hz.max(1));
@@ -145,16 +134,9 @@ impl audio::Source for MediaAudio {
     }
 
     fn report(&mut self) -> Report {
-        let mut warnings = self.media.take_warnings();
-        if self.unplayable > 0 {
-            warnings.push(format!(
-                "{} samples are no numbers or far too loud, and were silenced",
-                self.unplayable
-            ));
-        }
         Report {
             packets: self.decoder.as_mut().map(PacketDecoder::take_counts),
-            warnings,
+            warnings: self.media.take_warnings(),
         }
     }
 }

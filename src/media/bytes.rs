@@ -83,6 +83,12 @@ impl ByteReader {
         self.len.is_none()
     }
 
+    /// How much memory looking ahead has taken.
+    #[cfg(test)]
+    pub(super) fn window_capacity(&self) -> usize {
+        self.window.capacity()
+    }
+
     /// The bytes of the window that are not consumed.
     pub(super) fn window(&self) -> &[u8] {
         &self.window[self.start..]
@@ -172,7 +178,7 @@ mod tests {
     #[test]
     fn a_live_source_is_read_as_far_as_asked_and_no_further() {
         let (sender, receiver) = crossbeam_channel::unbounded();
-        let mut reader = ByteReader::new(Source::Live(receiver)).unwrap();
+        let mut reader = ByteReader::new(Source::Live(Box::new(receiver.into_iter()))).unwrap();
         sender.send(vec![1, 2]).unwrap();
         sender.send(vec![3]).unwrap();
         assert!(reader.ensure(3).unwrap());
@@ -198,6 +204,6 @@ mod tests {
         for piece in bytes.chunks(30) {
             sender.send(piece.to_vec()).unwrap();
         }
-        Source::Live(receiver)
+        Source::Live(Box::new(receiver.into_iter()))
     }
 }

@@ -122,6 +122,15 @@ pub struct Media {
     ended: bool,
 }
 
+impl fmt::Debug for Media {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Media")
+            .field("format", &self.format)
+            .field("share", &self.share())
+            .finish_non_exhaustive()
+    }
+}
+
 enum Demuxer {
     Ogg(Box<ogg::OggOpus>),
     Webm(Box<webm::WebmOpus>),

@@ -13,6 +13,14 @@ pub(super) const MAX_PACKET_BYTES: usize = 61_440;
 /// A longer jump is a damaged timestamp rather than an hour of lost packets: believed, it would
 /// become hours of silence.
 pub(super) const MAX_GAP_48K: i64 = 3600 * 48_000;
+/// Whether a gap can be real. All of them together are no longer than an hour and what is heard:
+/// beyond, a few damaged timestamps would become days.
+pub(super) fn is_believable(gap: i64, gaps_before: u64, clock: u64, rate_hz: u32) -> bool {
+    let max_gap = MAX_GAP_48K as u64 / 48_000 * u64::from(rate_hz);
+    let heard = clock - gaps_before;
+    gap.max(0) as u64 <= max_gap && gaps_before + gap.max(0) as u64 <= max_gap + heard
+}
+
 /// The shortest frame. What is below is rounding.
 pub(super) const MIN_GAP_48K: i64 = 120;
 /// Packets up to here hold no coded frame (RFC 6716, section 2.1.9, discontinuous transmission).
@@ -32,6 +40,8 @@ pub(super) struct OpusSteps {
     silence_announced: bool,
     /// Audio handed out so far, gaps included; for places in warnings.
     clock_48k: u64,
+    /// How much of that is gaps.
+    gaps_48k: u64,
     pub(super) warnings: Warnings,
 }
 
@@ -51,7 +61,7 @@ impl OpusSteps {
     }
 
     /// A new stream begins.
-    pub(super) fn begin(&mut self, head: &OpusHead) {
+    pub(super) fn begin(&mut self, head: OpusHead) {
         self.pre_skip_left = usize::from(head.pre_skip_48k);
         self.last_packet_48k = None;
         self.silence_announced = false;
@@ -82,7 +92,7 @@ impl OpusSteps {
     /// Audio is missing. What falls into the pre-skip would not have been heard.
     pub(super) fn gap(&mut self, samples_48k: i64, offset: u64) {
         let now = self.now();
-        if samples_48k > MAX_GAP_48K {
+        if !is_believable(samples_48k, self.gaps_48k, self.clock_48k, 48_000) {
             self.warnings.note("jump forwards", || {
                 format!(
                     "the timestamps jump {:.0} s forwards at {now} (byte {offset}); taken as \
@@ -107,6 +117,7 @@ impl OpusSteps {
             });
         }
         self.clock_48k += samples_48k;
+        self.gaps_48k += samples_48k;
         self.ready.push_back(Step::OpusGap { samples_48k });
     }
 
@@ -172,7 +183,7 @@ mod tests {
 
     fn begun(pre_skip_48k: u16) -> OpusSteps {
         let mut steps = OpusSteps::default();
-        steps.begin(&OpusHead {
+        steps.begin(OpusHead {
             channels: 1,
             pre_skip_48k,
             output_gain_q8: 0,
@@ -215,6 +226,10 @@ mod tests {
         let mut steps = begun(0);
         steps.gap(48 * 3600 * 48_000, 7);
         assert_eq!(steps.ready.len(), 1);
+        for _ in 0..5 {
+            steps.gap(50 * 60 * 48_000, 7);
+        }
+        assert_eq!(steps.ready.len(), 2);
         assert!(steps.warnings.first().unwrap().contains("172800 s"));
     }
 }

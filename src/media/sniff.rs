@@ -86,7 +86,7 @@ fn mpeg_audio(front: &[u8]) -> Option<Container> {
     (valid && layer == 1).then_some(Container::Mp3)
 }
 
-/// Length of an ID3v2 tag in front, header included.
+/// Length of an ID3 tag in front, header included.
 fn id3_bytes(front: &[u8]) -> Option<u64> {
     let [b'I', b'D', b'3', _, _, flags, size @ ..] = front else {
         return None;
@@ -166,7 +166,10 @@ fn explain(front: &[u8]) -> Error {
 }
 
 /// Signatures of what is not supported, with their places.
-const KNOWN: [((usize, &[u8]), &str); 26] = [
+const KNOWN: [((usize, &[u8]), &str); 29] = [
+    ((4, b"moov"), "QuickTime of before MP4 (without ftyp)"),
+    ((4, b"mdat"), "QuickTime of before MP4 (without ftyp)"),
+    ((4, b"wide"), "QuickTime of before MP4 (without ftyp)"),
     ((0, b"#!AMR"), "AMR audio"),
     (
         (0, &[0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11]),

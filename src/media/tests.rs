@@ -1,4 +1,4 @@
-//! Whole files, against what FFmpeg finds in them, and damaged in every way.
+//! Whole files, against what ffmpeg finds in them, and damaged in every way.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -88,7 +88,7 @@ fn live(bytes: &[u8], piece: usize) -> Source {
     for piece in bytes.chunks(piece) {
         sender.send(piece.to_vec()).unwrap();
     }
-    Source::Live(receiver)
+    Source::Live(Box::new(receiver.into_iter()))
 }
 
 fn message(bytes: Vec<u8>) -> String {
@@ -97,7 +97,7 @@ fn message(bytes: Vec<u8>) -> String {
     error.message().to_owned()
 }
 
-/// What FFmpeg found.
+/// What ffmpeg found.
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Reference {
@@ -145,6 +145,80 @@ fn every_file_holds_what_ffmpeg_finds_in_it() {
             ),
         }
         assert_eq!(heard(fixture(&name)), from_file, "{name} from memory");
+    }
+}
+
+/// What the browser that recorded it says of a recording.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Recording {
+    file: String,
+    duration_ms: u64,
+    #[serde(default)]
+    blob_lengths: Vec<usize>,
+}
+
+fn chromium_recordings() -> Vec<Recording> {
+    #[derive(serde::Deserialize)]
+    struct Manifest {
+        recordings: Vec<Recording>,
+    }
+    let manifest: Manifest = serde_json::from_slice(&fixture("../chromium.json")).unwrap();
+    let is_container = |recording: &Recording| !recording.file.ends_with(".packets");
+    manifest
+        .recordings
+        .into_iter()
+        .filter(is_container)
+        .collect()
+}
+
+#[test]
+fn chromiums_recordings_last_as_long_as_they_did() {
+    for recording in chromium_recordings() {
+        let heard = heard(fixture(&format!("../{}", recording.file)));
+        assert_eq!(
+            heard.samples_48k,
+            recording.duration_ms * 48,
+            "{}",
+            recording.file
+        );
+        assert_eq!(
+            (heard.gap_48k, heard.warnings.len()),
+            (0, 0),
+            "{}: {heard:?}",
+            recording.file
+        );
+    }
+}
+
+#[test]
+fn a_blob_that_is_missing_is_a_gap_and_one_alone_is_refused() {
+    let recording = chromium_recordings()
+        .into_iter()
+        .find(|recording| recording.blob_lengths.len() > 1)
+        .unwrap();
+    let bytes = fixture(&format!("../{}", recording.file));
+    let mut rest = bytes.as_slice();
+    let mut blobs = Vec::new();
+    for length in recording.blob_lengths {
+        let (blob, tail) = rest.split_at(length);
+        blobs.push(blob);
+        rest = tail;
+    }
+    for index in 1..blobs.len() {
+        let refused = message(blobs[index].to_vec());
+        assert!(refused.contains("concatenate"), "blob {index}: {refused}");
+        let mut others = blobs.clone();
+        others.remove(index);
+        let heard = heard(others.concat());
+        if index + 1 < blobs.len() {
+            assert!(
+                (45_000..52_000).contains(&heard.gap_48k),
+                "blob {index}: {heard:?}"
+            );
+            assert!(heard.samples_48k.abs_diff(recording.duration_ms * 48) < 960);
+            assert!(!heard.warnings.is_empty());
+        }
     }
 }
 
@@ -232,6 +306,17 @@ fn tells_no_length(name: &str) -> bool {
     .any(|end| name.ends_with(end))
 }
 
+#[test]
+fn a_source_moves_between_threads_and_is_a_regular_file() {
+    fn is_send<T: Send>() {}
+    is_send::<Media>();
+    is_send::<Source>();
+    for path in ["/dev/null", "/", "/no/such/file.ogg"] {
+        let refused = Source::open(Path::new(path)).err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::InvalidArgument, "{refused}");
+    }
+}
+
 /// xorshift; the same bytes on every run.
 struct Random(u64);
 
@@ -248,19 +333,18 @@ impl Random {
 fn damaged_bytes_end_in_audio_or_an_error() {
     let rounds: usize = std::env::var("MEDIA_ROUNDS").map_or(60, |rounds| rounds.parse().unwrap());
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for entry in std::fs::read_dir(fixtures()).unwrap() {
-        let path = entry.unwrap().path();
+    let recordings = chromium_recordings().into_iter();
+    let recordings = recordings.map(|recording| fixtures().join("..").join(recording.file));
+    let entries = std::fs::read_dir(fixtures()).unwrap();
+    for path in entries.map(|entry| entry.unwrap().path()).chain(recordings) {
         let bytes = std::fs::read(&path).unwrap();
         for _ in 0..rounds {
             let mut damaged = bytes.clone();
             for _ in 0..=random.below(8) {
                 let at = random.below(damaged.len());
-                // Headers are where damage matters most.
-                let at = if random.below(2) == 0 {
-                    at.min(random.below(512))
-                } else {
-                    at
-                };
+                // Headers are where damage matters most; MP4 may have its own at the end.
+                let near = random.below(1500).min(damaged.len() - 1);
+                let at = [at, near.min(512), damaged.len() - 1 - near][random.below(3)];
                 match random.below(6) {
                     0 => damaged[at] = random.below(256) as u8,
                     1 => damaged[at] ^= 1 << random.below(8),
@@ -295,6 +379,7 @@ fn damaged_bytes_end_in_audio_or_an_error() {
 /// `MEDIA_FILES=a:b cargo test media::tests::shows -- --ignored --nocapture`
 #[test]
 #[ignore = "shows what is in given files"]
+#[allow(clippy::print_stdout)]
 fn shows_files() {
     for path in std::env::var("MEDIA_FILES").unwrap().split(':') {
         println!(

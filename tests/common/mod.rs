@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use opuscribe::opus::PacketList;
+use opuscribe::opus::framing::{self, Framing};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -25,11 +26,8 @@ pub fn wav(name: &str) -> Vec<f32> {
 pub fn packets(name: &str) -> PacketList {
     let bytes = fixture(&format!("{name}.packets"));
     let mut list = PacketList::default();
-    let mut rest = bytes.as_slice();
-    while let Some((length, tail)) = rest.split_first_chunk::<2>() {
-        let (packet, tail) = tail.split_at(usize::from(u16::from_le_bytes(*length)));
-        list.push(Some(packet));
-        rest = tail;
+    for packet in framing::split(&bytes, &Framing::default()).unwrap() {
+        list.push(packet.map(|range| &bytes[range]));
     }
     list
 }

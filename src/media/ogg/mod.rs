@@ -168,7 +168,7 @@ impl OggOpus {
         }
         match OpusHead::parse(packet) {
             Ok(head) => {
-                self.steps.begin(&head);
+                self.steps.begin(head);
                 self.link = Some(Link {
                     serial: page.serial,
                     next_sequence: page.sequence.wrapping_add(1),
@@ -325,3 +325,6 @@ fn codec_name(packet: &[u8]) -> &'static str {
         .find(|(magic, _)| packet.starts_with(magic))
         .map_or("an unknown codec", |(_, name)| name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,7 +106,8 @@ impl Input {
         Ok(bytes)
     }
 
-    fn shown(&self) -> u64 {
+    /// Length of what is shown.
+    pub(super) fn shown(&self) -> u64 {
         self.prefix.len() as u64 + (self.window.end - self.window.start)
     }
 }

@@ -17,6 +17,7 @@ mod wav;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use symphonia::core::audio::Channels;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::formats::FormatReader;
 use symphonia::core::packet::Packet;
@@ -56,6 +57,10 @@ const RATES_HZ: std::ops::RangeInclusive<u32> = 4_000..=384_000;
 const MAX_CHANNELS: usize = 8;
 /// 30 dB over full scale; beyond, a float is damage.
 const MAX_AMPLITUDE: f32 = 32.0;
+/// More than any of the codecs codes at once.
+const MAX_PACKET_FRAMES: u64 = 1 << 16;
+/// The longest frame of MPEG audio, layer 3.
+const MAX_FRAME_BYTES: u64 = 1_441;
 /// Refusals in a row after which nothing good can come any more.
 const MAX_REFUSALS: usize = 10_000;
 
@@ -65,6 +70,7 @@ pub(super) struct Decoded {
     reader: Box<dyn FormatReader>,
     track: u32,
     codec: Codec,
+    container: Container,
     /// Frames that the container announces, without delay and padding.
     announced: Option<u64>,
     warnings: Warnings,
@@ -73,7 +79,18 @@ pub(super) struct Decoded {
     /// Bytes of packets so far; no more can be in a file than the file has.
     packet_bytes: u64,
     refusals: usize,
+    /// For frames without a container around them: bytes there are, less the header of each frame
+    /// that is not part of its packet.
+    bare: Option<Bare>,
     ended: bool,
+}
+
+/// MP3 and AAC frames one behind the other: what is not a frame is passed over without a word.
+struct Bare {
+    bytes: u64,
+    header_bytes: u64,
+    /// A first frame with information for the player is not handed out as a packet.
+    unseen: u64,
 }
 
 enum Codec {
@@ -106,6 +123,12 @@ impl Decoded {
                 mp4 = Some(found);
             }
         }
+        let bare = match container {
+            Container::Mp3 => Some(0),
+            Container::Adts => Some(mp3::adts_header_bytes(&mut input, at)?),
+            _ => None,
+        };
+        let shown = input.shown();
         let len = input.len();
         let progress = input.progress();
         let Opened {
@@ -139,12 +162,22 @@ impl Decoded {
             reader,
             track,
             codec: codec_of_track,
+            container,
             announced,
             warnings,
             len,
             progress,
             packet_bytes: 0,
             refusals: 0,
+            bare: bare.map(|header_bytes| Bare {
+                bytes: shown,
+                header_bytes,
+                unseen: if announced.is_some() {
+                    MAX_FRAME_BYTES
+                } else {
+                    0
+                },
+            }),
             ended: false,
         })
     }
@@ -190,6 +223,10 @@ impl Decoded {
             self.end(Some("its tables announce more audio than the file has"));
             return Ok(());
         }
+        if let Some(bare) = &mut self.bare {
+            let bytes = bare.header_bytes + packet.data.len() as u64;
+            bare.bytes = bare.bytes.saturating_sub(bytes);
+        }
         if packet.track_id != self.track {
             return Ok(());
         }
@@ -208,14 +245,17 @@ impl Decoded {
                 trim,
                 expected,
             } => {
-                if let Some(missing) = expected
-                    .map(|expected| packet.pts.get().saturating_sub(expected))
-                    .filter(|missing| *missing > 0)
-                {
-                    trim.gap(missing as u64, *rate_hz, &mut self.warnings);
+                // Not `block_dur`: that counts what symphonia wants trimmed twice.
+                let frames = packet.dur.get().min(MAX_PACKET_FRAMES);
+                // Of these containers only FLAC numbers its frames.
+                if self.container == Container::Flac {
+                    let begin = packet.pts.get();
+                    let missing = expected.map_or(0, |expected| begin.saturating_sub(expected));
+                    if missing > 0 && self.announced.is_none_or(|end| begin as u64 <= end) {
+                        trim.gap(missing as u64, *rate_hz, &mut self.warnings);
+                    }
+                    *expected = Some(begin.saturating_add_unsigned(frames));
                 }
-                let frames = packet.block_dur().get();
-                *expected = Some(packet.pts.get().saturating_add_unsigned(frames));
                 match contained(|| {
                     let decoded = decoder.decode(packet)?;
                     let mut interleaved: Vec<f32> = Vec::new();
@@ -232,8 +272,14 @@ impl Decoded {
                     Err(Stop::Failed(error)) => return Err(error),
                     Err(Stop::Damaged(_)) => {
                         // A fresh start, so that what is kept of the damaged frame does no harm.
-                        decoder.reset();
                         trim.gap(frames, *rate_hz, &mut self.warnings);
+                        let reset = contained(|| {
+                            decoder.reset();
+                            Ok(())
+                        });
+                        if reset.is_err() {
+                            self.end(Some("its decoder cannot go on"));
+                        }
                     }
                     Err(Stop::Ended(reason)) => self.end(Some(&reason)),
                 }
@@ -258,6 +304,17 @@ impl Decoded {
         if let Some(reason) = reason {
             self.warnings.note("ends early", || {
                 format!("the {container} audio ends at {now}: {reason}")
+            });
+        }
+        if let Some(bare) = &self.bare
+            && bare.bytes > bare.unseen
+        {
+            let bytes = bare.bytes;
+            self.warnings.note("no frames", || {
+                format!(
+                    "{bytes} bytes of the {container} file are no whole frames of audio: it is \
+                     damaged or cut short, or something else is in it"
+                )
             });
         }
         if let Some(announced) = self.announced.map(|frames| trim.without_edit(frames))
@@ -301,7 +358,7 @@ fn decoder(params: &AudioCodecParameters, codec: &str) -> Result<(Box<dyn AudioD
         .channels
         .as_ref()
         .or(params.channels.as_ref());
-    check_shape(rate_hz, channels.map_or(1, |channels| channels.count()))?;
+    check_shape(rate_hz, channels.map_or(1, Channels::count))?;
     Ok((decoder, rate_hz))
 }
 
@@ -324,11 +381,9 @@ fn believable(
     rate_hz: u32,
     warnings: &mut Warnings,
 ) -> Vec<f32> {
-    // Written so that what is not a number is out of range too.
-    for sample in interleaved
-        .iter_mut()
-        .filter(|sample| !(sample.abs() <= MAX_AMPLITUDE))
-    {
+    // A comparison with what is not a number is false.
+    let in_range = |sample: &f32| sample.abs() <= MAX_AMPLITUDE;
+    for sample in interleaved.iter_mut().filter(|sample| !in_range(sample)) {
         warnings.note("no samples", || {
             let now = trim.now(rate_hz);
             format!("there are numbers at {now} that cannot be samples; taken as silence")
@@ -337,3 +392,6 @@ fn believable(
     }
     interleaved
 }
+
+#[cfg(test)]
+mod tests;

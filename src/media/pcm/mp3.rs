@@ -1,4 +1,4 @@
-//! MP3: the frames without the tags at either end.
+//! MP3 and ADTS: the frames without the tags at either end.
 
 use super::input::Input;
 use crate::error::Result;
@@ -29,4 +29,14 @@ pub(super) fn prepare(input: &mut Input, at: u64) -> Result<()> {
     }
     input.show(Vec::new(), at..end);
     Ok(())
+}
+
+/// Bytes before each frame of ADTS: two more where there is a checksum.
+pub(super) fn adts_header_bytes(input: &mut Input, at: u64) -> Result<u64> {
+    let header = input.peek(at, 2)?;
+    Ok(if header.get(1).is_some_and(|byte| byte & 1 == 0) {
+        9
+    } else {
+        7
+    })
 }

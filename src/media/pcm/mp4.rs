@@ -10,10 +10,12 @@ use super::super::unsupported;
 use super::input::Input;
 use crate::error::{Error, Result};
 
-/// Fragments of a day, at a few a second.
+/// Fragments of a day, one a second; the demuxer keeps the tables of each.
 const MAX_ATOMS: usize = 1 << 18;
-/// Runs of equal durations, or samples in one run: looked up one by one.
-const MAX_TABLE_ENTRIES: u64 = 1 << 16;
+const MAX_FRAGMENTS: usize = 1 << 17;
+/// Steps of all look-ups in tables, each from a table's start: some seconds, and more than any
+/// fragment of up to an hour needs.
+const MAX_LOOKUP_STEPS: u64 = 1 << 35;
 /// A day of AAC has 15 MB of tables.
 const MAX_MOOV_BYTES: u64 = 64 << 20;
 
@@ -68,19 +70,22 @@ struct Trak {
 /// Finds the first audio track and has the input show it alone.
 pub(super) fn prepare(input: &mut Input) -> Result<Mp4> {
     let mut moov = None;
-    let mut fragments = false;
+    let (mut fragments, mut steps) = (0, 0_u64);
     for atom in atoms(input, 0..input.len())? {
         match &atom.kind {
             b"moov" if moov.is_none() => moov = Some(atom),
             b"moof" => {
-                fragments = true;
-                check_fragment(input, &atom)?;
+                fragments += 1;
+                steps = steps.saturating_add(lookup_steps(input, &atom)?);
+                if fragments > MAX_FRAGMENTS || steps > MAX_LOOKUP_STEPS {
+                    return Err(damaged());
+                }
             }
             _ => {}
         }
     }
     let Some(moov) = moov else {
-        return Err(unsupported(if fragments {
+        return Err(unsupported(if fragments > 0 {
             "this is a later piece of an MP4 recording, without the header that only the first \
              piece has: concatenate the pieces from the first one"
         } else {
@@ -243,6 +248,7 @@ fn read_media(input: &mut Input, mdia: &Atom, found: &mut Trak) -> Result<()> {
 
 fn read_tables(input: &mut Input, stbl: &Atom, found: &mut Trak) -> Result<()> {
     let is_audio = found.handler == *b"soun";
+    let (mut runs, mut samples) = (0, 0);
     for table in atoms(input, stbl.body.clone())? {
         let at = table.body.start;
         match &table.kind {
@@ -250,32 +256,36 @@ fn read_tables(input: &mut Input, stbl: &Atom, found: &mut Trak) -> Result<()> {
                 let coding = input.peek(at + 12, 4)?;
                 found.coding = *coding.first_chunk().ok_or_else(damaged)?;
             }
-            b"stts" if is_audio && u64::from(number(input, at + 4)?) > MAX_TABLE_ENTRIES => {
-                return Err(damaged());
-            }
-            b"stsz" if is_audio && u64::from(number(input, at + 8)?) > input.len() => {
-                return Err(damaged());
-            }
+            b"stts" if is_audio => runs = u64::from(number(input, at + 4)?),
+            b"stsz" if is_audio => samples = u64::from(number(input, at + 8)?),
             _ => {}
         }
+    }
+    if samples > input.len() || runs.saturating_mul(samples) > MAX_LOOKUP_STEPS {
+        return Err(damaged());
     }
     Ok(())
 }
 
-fn check_fragment(input: &mut Input, moof: &Atom) -> Result<()> {
+/// Steps that looking up the samples of a fragment takes.
+fn lookup_steps(input: &mut Input, moof: &Atom) -> Result<u64> {
+    let mut steps: u64 = 0;
     for traf in atoms(input, moof.body.clone())? {
         if traf.kind != *b"traf" {
             continue;
         }
+        let (mut runs, mut samples): (u64, u64) = (0, 0);
         for trun in atoms(input, traf.body)? {
-            if trun.kind == *b"trun"
-                && u64::from(number(input, trun.body.start + 4)?) > MAX_TABLE_ENTRIES
-            {
-                return Err(damaged());
+            if trun.kind == *b"trun" {
+                let count = u64::from(number(input, trun.body.start + 4)?);
+                runs += 1;
+                samples = samples.saturating_add(count);
+                steps = steps.saturating_add(count.saturating_mul(count));
             }
         }
+        steps = steps.saturating_add(runs.saturating_mul(samples));
     }
-    Ok(())
+    Ok(steps)
 }
 
 /// The ticks of `mvhd` and `mdhd`, which begin alike.

@@ -22,7 +22,7 @@ impl OpusTrack {
         let head = mp4_head(header)
             .map_err(|reason| unsupported(format!("this is MP4 with Opus, but {reason}")))?;
         let mut steps = OpusSteps::default();
-        steps.begin(&head);
+        steps.begin(head);
         Ok(Self {
             steps,
             left_48k: mp4.and_then(|mp4| mp4.length(48_000)),

@@ -24,6 +24,8 @@ pub(super) struct Trim {
     ready: VecDeque<Step>,
     handed_out: u64,
     received: u64,
+    /// How much of that is gaps.
+    gaps: u64,
 }
 
 impl Trim {
@@ -38,6 +40,7 @@ impl Trim {
             ready: VecDeque::new(),
             handed_out: 0,
             received: 0,
+            gaps: 0,
         }
     }
 
@@ -99,12 +102,12 @@ impl Trim {
     /// Frames that could not be decoded.
     pub(super) fn gap(&mut self, frames: u64, rate_hz: u32, warnings: &mut Warnings) {
         let now = self.now(rate_hz);
-        let max_frames = opus_steps::MAX_GAP_48K as u64 / 48_000 * u64::from(rate_hz);
-        if frames > max_frames {
+        let gap = i64::try_from(frames).unwrap_or(i64::MAX);
+        if !opus_steps::is_believable(gap, self.gaps, self.received, rate_hz) {
             warnings.note("jump forwards", || {
                 format!(
-                    "the timestamps jump by more than an hour at {now}; taken as damage, the \
-                     audio goes on without a gap"
+                    "the timestamps jump by hours at {now}; taken as damage, the audio goes on \
+                     without a gap"
                 )
             });
             return;
@@ -119,6 +122,7 @@ impl Trim {
             let seconds = frames as f64 / f64::from(rate_hz.max(1));
             format!("{seconds:.2} s of audio at {now} are damaged and left out as silence")
         });
+        self.gaps += frames;
         self.hold(Step::PcmGap { frames, rate_hz }, frames);
     }
 

@@ -80,6 +80,13 @@ impl Clock {
     }
 }
 
+/// A block's timestamp in samples, from those of its cluster and its own, in ticks of `scale_ns`.
+pub(super) fn samples_48k(cluster: u64, relative: i16, scale_ns: u64) -> i64 {
+    let ticks = i128::from(cluster) + i128::from(relative);
+    let ns = ticks.saturating_mul(i128::from(scale_ns));
+    i64::try_from(ns / 1_000_000 * 48 + ns % 1_000_000 * 48 / 1_000_000).unwrap_or(i64::MAX)
+}
+
 /// Packets that were lost are lost whole.
 fn whole_packets(missing: i64, usual: i64) -> i64 {
     let whole = (missing + usual / 2) / usual * usual;

@@ -26,9 +26,8 @@ pub(super) mod id {
     pub(in super::super) const BLOCK: u32 = 0xa1;
     pub(in super::super) const DISCARD_PADDING: u32 = 0x75a2;
 
-    /// What else may follow an element wherever blocks are: SeekHead, Cues, Tags, Attachments,
-    /// Chapters, Void, CRC-32, Position, PrevSize, SilentTracks, EncryptedBlock, and the other
-    /// children of a BlockGroup.
+    /// What else may follow an element wherever blocks are: index, tags, padding and the like on
+    /// the level of a segment, and what else a cluster or a block group has.
     const PASSED_OVER: [u32; 19] = [
         0x114d_9b74,
         0x1c53_bb6b,

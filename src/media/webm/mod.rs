@@ -16,12 +16,11 @@ mod resync;
 mod track;
 
 use super::bytes::ByteReader;
-use super::opus_head::OpusHead;
 use super::opus_steps::{MAX_GAP_48K, MAX_PACKET_BYTES, OpusSteps};
 use super::{Step, unsupported};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use block::BlockHeader;
-use clock::{Clock, Finding};
+use clock::{Clock, Finding, samples_48k};
 use ebml::{Front, Header, id, peek_header, signed, unsigned};
 use track::Kind;
 
@@ -29,6 +28,8 @@ use track::Kind;
 const MAX_TRACK_BYTES: u64 = 1 << 20;
 /// A lace of 256 of the longest frames would be 300 KB.
 const MAX_BLOCK_BYTES: u64 = 1 << 20;
+/// Elements among blocks up to here are checked by what follows them.
+const MAX_PASSED_OVER_BYTES: u64 = 1 << 16;
 /// Codecs that an error names; more tracks are not read.
 const MAX_TRACKS: usize = 64;
 /// Ticks of a millisecond, unless the file says else.
@@ -43,7 +44,6 @@ pub(super) struct WebmOpus {
     in_tracks: bool,
     /// Number of the track that is read.
     opus: Option<u64>,
-    head: Option<OpusHead>,
     /// Where the segment ends, if it says so.
     segment_end: Option<u64>,
     cluster_timestamp: Option<u64>,
@@ -76,7 +76,6 @@ impl WebmOpus {
             tracks: Vec::new(),
             in_tracks: false,
             opus: None,
-            head: None,
             segment_end: None,
             cluster_timestamp: None,
             in_clusters: false,
@@ -88,7 +87,7 @@ impl WebmOpus {
             webm.read_element()?;
         }
         if webm.opus.is_none() {
-            return Err(webm.no_opus());
+            return Err(unsupported(track::why_no_opus(&webm.tracks)));
         }
         Ok(webm)
     }
@@ -185,16 +184,15 @@ impl WebmOpus {
         let Some(track) = track::parse(&entry) else {
             return Ok(());
         };
-        if let Kind::Opus(head) = &track.kind {
-            if self.opus.is_none() {
+        match &track.kind {
+            Kind::Opus(head) if self.opus.is_none() => {
                 self.opus = Some(track.number);
-                self.steps.begin(head);
-                self.head = Some(*head);
-            } else {
-                self.steps.warnings.note("second track", || {
-                    "the file has several Opus tracks; only the first is used".into()
-                });
+                self.steps.begin(*head);
             }
+            Kind::Opus(_) => self.steps.warnings.note("second track", || {
+                "the file has several Opus tracks; only the first is used".into()
+            }),
+            _ => {}
         }
         if self.tracks.len() < MAX_TRACKS {
             self.tracks.push(track);
@@ -218,10 +216,10 @@ impl WebmOpus {
 
     fn read_discard(&mut self, header: Header) -> Result<()> {
         let data = self.read_whole(header, 8)?;
-        match (&mut self.group, data.as_deref().and_then(signed)) {
-            (Some(group), Some(ns)) => group.discard_ns = ns,
-            _ => return self.resync(),
-        }
+        let (Some(group), Some(ns)) = (&mut self.group, data.as_deref().and_then(signed)) else {
+            return self.resync();
+        };
+        group.discard_ns = ns;
         Ok(())
     }
 
@@ -258,7 +256,13 @@ impl WebmOpus {
             .saturating_add(header.bytes as u64)
             .saturating_add(size);
         let beyond = self.reader.len().is_some_and(|len| end > len);
-        let trusted = !self.in_clusters || id::is_known(header.id);
+        // Among blocks, two damaged bytes can look like an element that swallows the next ones, so
+        // what follows is looked at, where that costs no waiting. A block of another track was
+        // told by its track.
+        let is_block = matches!(header.id, id::SIMPLE_BLOCK | id::BLOCK);
+        let trusted = !self.in_clusters
+            || is_block
+            || id::is_known(header.id) && (self.reader.is_live() || size > MAX_PASSED_OVER_BYTES);
         if beyond || (!trusted && !self.is_followed(header)?) {
             return self.resync();
         }
@@ -274,8 +278,8 @@ impl WebmOpus {
         let Some(size) = header.size else {
             return self.resync();
         };
-        let front = size.min(block::MAX_HEADER_BYTES as u64) as usize;
-        self.reader.ensure(header.bytes + front)?;
+        let front_bytes = size.min(block::MAX_HEADER_BYTES as u64) as usize;
+        self.reader.ensure(header.bytes + front_bytes)?;
         let front = self.reader.window().get(header.bytes..).unwrap_or_default();
         let Some(block) = BlockHeader::parse(front) else {
             return self.resync();
@@ -307,7 +311,7 @@ impl WebmOpus {
             return Ok(());
         };
         let block = Block {
-            timestamp_48k: self.samples_48k(cluster, block.timestamp),
+            timestamp_48k: samples_48k(cluster, block.timestamp, self.scale_ns),
             packets: self.packets(&frames, offset),
             offset,
         };
@@ -335,12 +339,6 @@ impl WebmOpus {
         self.steps.warnings.note("lost block", || {
             format!("a block at {now} (byte {offset}) {reason} and was left out")
         });
-    }
-
-    fn samples_48k(&self, cluster: u64, relative: i16) -> i64 {
-        let ticks = i128::from(cluster) + i128::from(relative);
-        let samples = ticks * i128::from(self.scale_ns) * 48 / 1_000_000;
-        i64::try_from(samples).unwrap_or(i64::MAX)
     }
 
     fn end_group(&mut self) {
@@ -399,35 +397,7 @@ impl WebmOpus {
             });
         }
     }
-
-    fn no_opus(&self) -> Error {
-        let names = |wanted: fn(&Kind) -> Option<&String>| {
-            let mut names: Vec<&str> = Vec::new();
-            for name in self.tracks.iter().filter_map(|track| wanted(&track.kind)) {
-                if !names.contains(&name.as_str()) {
-                    names.push(name);
-                }
-            }
-            names.join(" and ")
-        };
-        let audio = names(|kind| match kind {
-            Kind::OtherAudio(name) => Some(name),
-            _ => None,
-        });
-        let rest = names(|kind| match kind {
-            Kind::NoAudio(name) => Some(name),
-            _ => None,
-        });
-        unsupported(match (audio.as_str(), rest.as_str()) {
-            ("", "") => {
-                "this is WebM or Matroska without a track: its header is cut short or damaged"
-                    .into()
-            }
-            ("", rest) => format!("this is WebM or Matroska without audio, with {rest} only"),
-            (audio, _) => format!(
-                "this is WebM or Matroska with {audio}; of WebM and Matroska, only Opus in mono \
-                 or stereo is supported. Convert it to Opus, WAV, FLAC or MP3"
-            ),
-        })
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,37 @@ pub(super) fn parse(entry: &[u8]) -> Option<Track> {
     })
 }
 
+/// Says what the tracks are instead.
+pub(super) fn why_no_opus(tracks: &[Track]) -> String {
+    let names = |name_of: fn(&Kind) -> Option<&str>| {
+        let mut names: Vec<&str> = Vec::new();
+        for name in tracks.iter().filter_map(|track| name_of(&track.kind)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.join(" and ")
+    };
+    let audio = names(|kind| match kind {
+        Kind::OtherAudio(name) => Some(name),
+        _ => None,
+    });
+    let rest = names(|kind| match kind {
+        Kind::NoAudio(name) => Some(name),
+        _ => None,
+    });
+    match (audio.as_str(), rest.as_str()) {
+        ("", "") => {
+            "this is WebM or Matroska without a track: its header is cut short or damaged".into()
+        }
+        ("", rest) => format!("this is WebM or Matroska without audio, with {rest} only"),
+        (audio, _) => format!(
+            "this is WebM or Matroska with {audio}; of WebM and Matroska, only Opus in mono or \
+             stereo is supported. Convert it to Opus, WAV, FLAC or MP3"
+        ),
+    }
+}
+
 /// Some writers leave the header out; then the track says the same in its own elements.
 fn opus_head(private: Option<&[u8]>, delay_ns: u64, channels: u64) -> Result<OpusHead, String> {
     let delay_48k = u16::try_from(delay_ns.saturating_mul(48) / 1_000_000).unwrap_or(u16::MAX);
