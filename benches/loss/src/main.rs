@@ -5,8 +5,9 @@
 //!     loss cost   PACKETS PATTERN SEED COMPLEXITY FEC LIMIT_MS
 //!
 //! SAMPLES are 16-bit little-endian at 16 kHz, mono. In PACKETS each stands behind its length as
-//! uint16 little-endian. PATTERN is that of `pattern.rs`, FEC 0 or 1. `encode` prints the share of
-//! packets that carry FEC, `cost` the milliseconds per second of audio. `run.mjs` calls all this.
+//! uint16 little-endian. PATTERN is that of `pattern.rs`, FEC 0 or 1. `encode` prints how many
+//! packets carry FEC, and of how many; `cost` the milliseconds per second of audio. `run.mjs` calls
+//! all this.
 
 mod codec;
 mod pattern;
@@ -36,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["encode", kbits, percent, samples, packets] => {
             let encoded = codec::encode(&read_samples(samples)?, kbits.parse()?, percent.parse()?)?;
             let with_fec = encoded.iter().filter(|packet| codec::has_fec(packet));
-            println!("{}", with_fec.count() as f64 / encoded.len() as f64);
+            println!("{} {}", with_fec.count(), encoded.len());
             write_packets(packets, &encoded)?;
         }
         ["decode", packets, ref how @ .., samples] => {
