@@ -51,10 +51,10 @@ describe('splitPackets', () => {
           });
           const list = splitPackets(Buffer.concat(bytes), { lengthBytes, endian, sequence });
           assert.equal(list[7], null);
-          assert.deepEqual([...list.slice(0, 7), ...list.slice(8)], [
-            ...packets('jfk').slice(0, 7),
-            ...packets('jfk').slice(8),
-          ]);
+          assert.deepEqual(
+            [...list.slice(0, 7), ...list.slice(8)],
+            [...packets('jfk').slice(0, 7), ...packets('jfk').slice(8)],
+          );
         }
       }
     }

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
-import { OpusDemuxer, OpuscribeError, Transcriber } from 'opuscribe';
+import { OpuscribeError, OpusDemuxer, Transcriber } from 'opuscribe';
 import { json, packets, recording, wav } from './fixtures';
 import { wordErrorRate } from './wer';
 
@@ -321,13 +321,13 @@ describe('files', () => {
     });
 
     it('ends with a coded error for what is no such stream, and can be destroyed at any time', async () => {
-      await assert.rejects(
-        demuxed(file('jfk.wav'), 1000),
-        coded('ERR_UNSUPPORTED_MEDIA', /WAV/),
-      );
+      await assert.rejects(demuxed(file('jfk.wav'), 1000), coded('ERR_UNSUPPORTED_MEDIA', /WAV/));
       await assert.rejects(demuxed(Buffer.alloc(9000), 100), coded('ERR_UNSUPPORTED_MEDIA', /./));
       const blob = file('chromium_timeslice.webm').subarray(9000);
-      await assert.rejects(demuxed(blob, 500), coded('ERR_UNSUPPORTED_MEDIA', /concatenate|first/i));
+      await assert.rejects(
+        demuxed(blob, 500),
+        coded('ERR_UNSUPPORTED_MEDIA', /concatenate|first/i),
+      );
       await assert.rejects(demuxed(new Uint8Array(0), 1), coded('ERR_UNSUPPORTED_MEDIA', /empty/));
       const destroyed = new OpusDemuxer();
       destroyed.write(file('chromium_timeslice.webm'));

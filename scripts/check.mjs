@@ -1,16 +1,20 @@
 // Format, lints, types, and what a built addon must and must not be. Expects what setup brings.
 
-import { statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { bin, cargo, fail, output, python, root, run, works } from './tools.mjs';
 
 cargo(['fmt', '--check']);
+for (const apart of ['benches/loss', 'fuzz']) {
+  cargo(['fmt', '--check', '--manifest-path', join(apart, 'Cargo.toml')]);
+}
 for (const features of [[], ['--no-default-features']]) {
   cargo(['clippy', '--quiet', '--all-targets', ...features, '--', '-D', 'warnings']);
 }
 bin('biome', ['ci', '--error-on-warnings', '.']);
 bin('tsc', ['-p', '__test__']);
-run(python(), ['-m', 'py_compile', 'scripts/fetch_model.py', 'scripts/make_fixtures.py']);
+const scripts = readdirSync(join(root, 'scripts')).filter((name) => name.endsWith('.py'));
+run(python(), ['-m', 'py_compile', ...scripts.map((name) => join('scripts', name))]);
 
 checkDependencies();
 checkGenerated();

@@ -66,7 +66,7 @@ REFUSED = {
     "speech.wma": ("asf", "wmav2", 44100, "stereo"),
     "speech.aiff": ("aiff", "pcm_s16be", 8000, "mono"),
     "speech.caf": ("caf", "pcm_s16le", 8000, "mono"),
-    "speech.ts": ("mpegts", "mp2", 16000, "mono"),
+    "speech.m2t": ("mpegts", "mp2", 16000, "mono"),
     "speech.mp2": ("mp2", "mp2", 16000, "mono"),
     "speech.au": ("au", "pcm_s16be", 8000, "mono"),
 }

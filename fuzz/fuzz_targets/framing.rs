@@ -9,8 +9,16 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let framing = Framing {
-        length: if choice & 1 == 0 { LengthWidth::Two } else { LengthWidth::Four },
-        order: if choice & 2 == 0 { ByteOrder::Little } else { ByteOrder::Big },
+        length: if choice & 1 == 0 {
+            LengthWidth::Two
+        } else {
+            LengthWidth::Four
+        },
+        order: if choice & 2 == 0 {
+            ByteOrder::Little
+        } else {
+            ByteOrder::Big
+        },
         sequence: match choice >> 2 & 3 {
             0 | 3 => None,
             1 => Some(SequencePlace::Before),

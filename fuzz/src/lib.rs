@@ -15,7 +15,11 @@ pub fn drain(source: &mut dyn Source) {
     let mut heard = 0;
     let mut share = 0.0;
     while let Ok(more) = source.read(&mut pcm) {
-        assert!(pcm.len() <= 40 * 16_000, "{} samples in one step", pcm.len());
+        assert!(
+            pcm.len() <= 40 * 16_000,
+            "{} samples in one step",
+            pcm.len()
+        );
         assert!(pcm.iter().all(|sample| sample.is_finite()));
         assert!(source.share() >= share && source.share() <= 1.0);
         share = source.share();

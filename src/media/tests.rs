@@ -261,7 +261,7 @@ fn what_is_not_supported_is_named() {
         ("speech.wma", "WMA"),
         ("speech.aiff", "AIFF"),
         ("speech.caf", "CAF"),
-        ("speech.ts", "transport stream"),
+        ("speech.m2t", "transport stream"),
         ("speech.mp2", "layer 1 or 2"),
         ("speech.au", "AU"),
     ];
