@@ -169,6 +169,30 @@ fn a_decoder_belongs_to_its_job_so_interleaved_jobs_decode_as_each_alone() {
     assert_eq!(alone, together);
 }
 
+#[test]
+fn the_gain_of_a_stream_is_applied_and_the_next_stream_has_its_own() {
+    let packets = encoded(50);
+    let level = |gain_q8: i16| {
+        let mut decoder = PacketDecoder::new().unwrap();
+        let mut pcm = Vec::new();
+        // What went before has no part in it.
+        decoder.push(Some(&packets[0]), &mut pcm).unwrap();
+        decoder.restart(gain_q8, &mut pcm).unwrap();
+        pcm.clear();
+        for packet in &packets {
+            decoder.push(Some(packet), &mut pcm).unwrap();
+        }
+        pcm[4_000..]
+            .iter()
+            .map(|sample| sample * sample)
+            .sum::<f32>()
+            .sqrt()
+    };
+    // 6.02 dB is twice the amplitude.
+    assert!((level(1541) / level(0) - 2.0).abs() < 0.01);
+    assert!((level(-1541) / level(0) - 0.5).abs() < 0.01);
+}
+
 /// A lost packet is restored from the one behind it, as an encoder for a lossy line makes them.
 #[test]
 fn a_lost_packet_is_restored_from_the_next_that_carries_it_again() {
