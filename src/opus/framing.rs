@@ -235,7 +235,7 @@ fn truncated(length: usize, start: usize) -> Error {
 mod tests {
     use super::*;
 
-    fn framed(packets: &[(&[u8], Option<u32>)], framing: &Framing) -> Vec<u8> {
+    fn framed(packets: &[(&[u8], Option<u32>)], framing: Framing) -> Vec<u8> {
         let mut bytes = Vec::new();
         let big = framing.order == ByteOrder::Big;
         let number = |bytes: &mut Vec<u8>, number: u32, width: usize| {
@@ -263,8 +263,8 @@ mod tests {
         bytes
     }
 
-    fn found<'a>(bytes: &'a [u8], framing: &Framing) -> Vec<Option<&'a [u8]>> {
-        let packets = split(bytes, framing).unwrap();
+    fn found(bytes: &[u8], framing: Framing) -> Vec<Option<&[u8]>> {
+        let packets = split(bytes, &framing).unwrap();
         packets
             .into_iter()
             .map(|packet| packet.map(|range| &bytes[range]))
@@ -295,24 +295,33 @@ mod tests {
                         sequence,
                         ..Framing::default()
                     };
-                    let bytes = framed(&packets, &framing);
+                    let bytes = framed(&packets, framing);
                     let expected = packets.map(|(packet, _)| Some(packet));
-                    assert_eq!(found(&bytes, &framing), expected, "{framing:?}");
+                    assert_eq!(found(&bytes, framing), expected, "{framing:?}");
                 }
             }
         }
-        assert!(found(&[], &NUMBERED).is_empty());
+        assert!(found(&[], NUMBERED).is_empty());
     }
 
     #[test]
     fn gaps_are_lost_packets_duplicates_are_dropped_and_late_ones_take_their_place() {
-        let numbers = [10_u8, 11, 11, 14, 13, 10, 16];
+        // The first of two packets with one number counts.
+        let numbers = [
+            (10, 10_u8),
+            (11, 11),
+            (11, 99),
+            (14, 14),
+            (13, 13),
+            (10, 99),
+            (16, 16),
+        ];
         let packets: Vec<(&[u8], _)> = numbers
             .iter()
-            .map(|number| (std::slice::from_ref(number), Some(u32::from(*number))))
+            .map(|(number, byte)| (std::slice::from_ref(byte), Some(*number)))
             .collect();
-        let bytes = framed(&packets, &NUMBERED);
-        let numbers: Vec<_> = found(&bytes, &NUMBERED)
+        let bytes = framed(&packets, NUMBERED);
+        let numbers: Vec<_> = found(&bytes, NUMBERED)
             .into_iter()
             .map(|packet| packet.map(|packet| packet[0]))
             .collect();
@@ -328,16 +337,16 @@ mod tests {
             (&[4], Some(1)),
             (&[3], Some(0)),
         ];
-        let bytes = framed(&packets, &NUMBERED);
+        let bytes = framed(&packets, NUMBERED);
         let expected: [Option<&[u8]>; 4] = [Some(&[1]), Some(&[2]), Some(&[3]), Some(&[4])];
-        assert_eq!(found(&bytes, &NUMBERED), expected);
+        assert_eq!(found(&bytes, NUMBERED), expected);
     }
 
     #[test]
     fn a_number_far_off_is_an_error_with_its_place_and_not_a_million_lost_packets() {
         for (number, word) in [(1_000_000, "ahead"), (3, "behind")] {
             let packets: [(&[u8], _); 2] = [(&[1], Some(50)), (&[2], Some(number))];
-            let error = split(&framed(&packets, &NUMBERED), &NUMBERED).unwrap_err();
+            let error = split(&framed(&packets, NUMBERED), &NUMBERED).unwrap_err();
             assert_eq!(
                 (error.kind(), error.byte_offset()),
                 (ErrorKind::InvalidPacket, Some(7))
@@ -349,7 +358,7 @@ mod tests {
     #[test]
     fn a_bad_length_is_an_error_with_its_place() {
         for bad in [[0_u8, 0], [0xff, 0xff]] {
-            let mut bytes = framed(&[(&[1, 2, 3], None)], &Framing::default());
+            let mut bytes = framed(&[(&[1, 2, 3], None)], Framing::default());
             bytes.extend(bad);
             let error = split(&bytes, &Framing::default()).unwrap_err();
             assert_eq!(error.byte_offset(), Some(5));
@@ -371,12 +380,12 @@ mod tests {
                 allow_partial: true,
                 ..framing
             };
-            let one = framed(&[(&[1, 2, 3], Some(1))], &framing);
-            let both = framed(&[(&[1, 2, 3], Some(1)), (&[4, 5], Some(2))], &framing);
+            let one = framed(&[(&[1, 2, 3], Some(1))], framing);
+            let both = framed(&[(&[1, 2, 3], Some(1)), (&[4, 5], Some(2))], framing);
             for end in one.len() + 1..both.len() {
                 let error = split(&both[..end], &framing).unwrap_err();
                 assert_eq!(error.byte_offset(), Some(one.len()), "{end}");
-                assert_eq!(found(&both[..end], &partial).len(), 1);
+                assert_eq!(found(&both[..end], partial).len(), 1);
             }
         }
     }

@@ -267,6 +267,27 @@ fn a_lost_packet_is_restored_from_the_next_that_carries_it_again() {
     );
 }
 
+/// libopus conceals there, whatever the next packet carries, and so it is counted.
+#[test]
+fn nothing_is_restored_behind_a_packet_without_a_silk_layer() {
+    let mut celt = ::opus::Encoder::new(
+        SAMPLE_RATE_HZ,
+        ::opus::Channels::Mono,
+        ::opus::Application::LowDelay,
+    )
+    .unwrap();
+    let celt = celt.encode_vec_float(&[0.1; PACKET_SAMPLES], 1275).unwrap();
+    assert!(packet::parse(&celt).unwrap().celt_only);
+    // A SILK packet of 20 ms whose second bit says that it carries its predecessor.
+    let mut carrier = encoded(3).remove(2);
+    carrier[1] |= 0b0100_0000;
+    assert!(packet::parse(&carrier).unwrap().has_fec);
+    let entries = [Some(celt.as_slice()), None, Some(carrier.as_slice())];
+    assert!((decoded(list(entries)).packets.concealed_ms - 20.0).abs() < 1e-9);
+    let entries = [Some(carrier.as_slice()), None, Some(carrier.as_slice())];
+    assert!(decoded(list(entries)).packets.concealed_ms.abs() < 1e-9);
+}
+
 #[test]
 fn packets_of_every_mode_and_length_follow_each_other_in_one_list() {
     use ::opus::{Application, Bandwidth, Bitrate, Channels, FrameSize};

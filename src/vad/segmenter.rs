@@ -345,6 +345,25 @@ mod tests {
         );
     }
 
+    /// Or the audio of an hour's talk without a pause would pile up behind its first word.
+    #[test]
+    fn speech_that_goes_on_is_told_while_it_does_also_close_behind_other_speech() {
+        let options = VadOptions {
+            speech_pad_ms: 400.0,
+            ..TIGHT
+        };
+        let mut segmenter = Segmenter::new(&options);
+        let mut found = Vec::new();
+        let mut probabilities = vec![0.9; 3];
+        probabilities.extend([0.1; 6]);
+        probabilities.extend([0.9; 50]);
+        segmenter.push(&probabilities, &mut found);
+        assert_eq!(found, [0..6 * WINDOW_SAMPLES]);
+        let growing = 6 * WINDOW_SAMPLES..58 * WINDOW_SAMPLES;
+        assert_eq!(segmenter.growing(), Some(growing));
+        assert_eq!(segmenter.settled(), 6 * WINDOW_SAMPLES);
+    }
+
     /// A number from 0 on, different for each `seed` and `at`.
     fn noise(seed: u32, at: u32) -> u32 {
         let mixed = (seed.wrapping_mul(0x9e37_79b9) ^ at).wrapping_mul(0x85eb_ca6b);
@@ -364,7 +383,7 @@ mod tests {
             // Runs of speech and silence of up to 24 windows.
             let probabilities: Vec<f32> = (0..40)
                 .flat_map(|run| {
-                    let loud = noise(seed, 100 + run) % 2 == 0;
+                    let loud = noise(seed, 100 + run) < 0x8000;
                     let windows = noise(seed, 200 + run) % 24;
                     std::iter::repeat_n(if loud { 0.9 } else { 0.1 }, windows as usize)
                 })
