@@ -24,6 +24,8 @@ export declare class NativeDemuxer {
   push(bytes: Uint8Array): Promise<Demuxed | Failure>
   /** The stream is at its end; called once. */
   end(): Promise<Demuxed | Failure>
+  /** Ends the thread; nothing comes any more. */
+  close(): void
 }
 
 /** An engine and what stays readable when it is closed. */
@@ -65,8 +67,8 @@ export declare function cpuLevel(): string
 
 /** What a stretch of bytes led to. */
 export interface Demuxed {
-  /** Opus packets in order; an empty one stands for a packet that is missing. */
-  packets: Array<Uint8Array>
+  /** Opus packets in order; a number stands for so many that are missing. */
+  packets: Array<Uint8Array | number>
   /** What was found missing or damaged since the last call. */
   warnings: Array<string>
 }

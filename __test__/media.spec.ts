@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { OpuscribeError, OpusDemuxer, Transcriber } from 'opuscribe';
 import { json, packets, recording, wav } from './fixtures';
 import { wordErrorRate } from './wer';
@@ -71,7 +72,7 @@ describe('files', () => {
   after(() => transcriber.close());
 
   /** Word error rate in percent against what was said. */
-  async function errors(source: string | Uint8Array, said: string): Promise<number> {
+  async function errors(source: string | URL | Uint8Array, said: string): Promise<number> {
     const { text, warnings } = await transcriber.transcribeFile(source);
     assert.equal(warnings, undefined);
     return wordErrorRate([{ said, heard: text }]);
@@ -123,6 +124,10 @@ describe('files', () => {
     assert.equal((await transcriber.transcribeFile(wavFile(high, 48_000))).text, text);
     assert.equal((await transcriber.transcribeFile(wavFile(stereo, 48_000, 2))).text, text);
     assert.equal((await transcriber.transcribePcm(high, { sampleRate: 48_000 })).text, text);
+  });
+
+  it('takes a file URL', async () => {
+    assert.ok((await errors(pathToFileURL(join(FOLDER, 'jfk.wav')), jfk)) <= 5);
   });
 
   it('a file by its bytes may be reused at once', async () => {
@@ -197,10 +202,10 @@ describe('files', () => {
         coded('ERR_INVALID_ARGUMENT', /fixtures|nowhere/),
       );
     }
-    for (const source of [undefined, null, 7, new Float32Array(9), ['a']]) {
+    for (const source of [undefined, null, 7, new Float32Array(9), ['a'], new URL('http://x/')]) {
       await assert.rejects(
         transcriber.transcribeFile(source as never),
-        coded('ERR_INVALID_ARGUMENT', /path or a Uint8Array/),
+        coded('ERR_INVALID_ARGUMENT', /a path, a file URL or a Uint8Array/),
       );
     }
   });

@@ -1,7 +1,11 @@
+import { setImmediate } from 'node:timers/promises';
 import { Transform, type TransformCallback } from 'node:stream';
 import type { Demuxed, Failure } from '../index.js';
 import { callNative, unwrap } from './error.js';
 import { NativeDemuxer } from './native.js';
+
+/** Stands for a packet that is missing. */
+const MISSING = new Uint8Array(0);
 
 /** How an `OpusDemuxer` buffers. */
 export interface OpusDemuxerOptions {
@@ -37,12 +41,29 @@ export class OpusDemuxer extends Transform {
     this.#take(this.#native.end(), done);
   }
 
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#native.close();
+    done(error);
+  }
+
   #take(answer: Promise<Demuxed | Failure>, done: TransformCallback): void {
-    const give = (outcome: Demuxed | Failure) => {
-      const { packets, warnings } = unwrap(outcome);
-      this.warnings.push(...warnings);
-      for (const packet of packets) this.push(packet);
-    };
-    answer.then(give).then(() => done(), done);
+    this.#give(answer).then(() => done(), done);
+  }
+
+  async #give(answer: Promise<Demuxed | Failure>): Promise<void> {
+    const { packets, warnings } = unwrap(await answer);
+    this.warnings.push(...warnings);
+    for (const packet of packets) {
+      if (typeof packet !== 'number') this.push(packet);
+      else await this.#giveMissing(packet);
+    }
+  }
+
+  /** A gap can be an hour of short packets: the event loop gets its turn in between. */
+  async #giveMissing(count: number): Promise<void> {
+    for (let given = 1; given <= count && !this.destroyed; given += 1) {
+      this.push(MISSING);
+      if (given % 1024 === 0) await setImmediate();
+    }
   }
 }

@@ -1,3 +1,5 @@
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { types } from 'node:util';
 import type {
   EngineInfo,
@@ -55,7 +57,8 @@ export class Transcriber {
     checkVad(options.vad);
     const native = { ...options, model: resolveModel(options.model) };
     const log = onLog && ((record: LogRecord) => report(onLog, record));
-    const opening = callNative(() => NativeTranscriber.open(native, onnxRuntimePath(), log));
+    const onnxRuntime = onnxRuntimePath();
+    const opening = callNative(() => NativeTranscriber.open(native, onnxRuntime, log));
     return new Transcriber(unwrap(await opening));
   }
 
@@ -97,22 +100,20 @@ export class Transcriber {
   }
 
   /**
-   * The text of a file, by path or by its bytes: Ogg or WebM with Opus, WAV, FLAC, MP3, M4A or AAC.
+   * The text of a file, by path, by file URL or by its bytes: Ogg or WebM with Opus, WAV, FLAC, MP3, M4A or AAC.
    * It is read, decoded and transcribed at the same time, in bounded memory whatever its length.
    *
    * What is missing in a damaged file is named in `warnings`; a file that is something else, or
    * holds no audio, is `ERR_UNSUPPORTED_MEDIA`.
    */
   async transcribeFile(
-    source: string | Uint8Array,
+    source: string | URL | Uint8Array,
     options: TranscribeOptions = {},
   ): Promise<Transcript> {
     checkOptions(options);
-    if (typeof source !== 'string' && !types.isUint8Array(source)) {
-      throw invalidArgument(`source is ${describe(source)}; expected a path or a Uint8Array`);
-    }
+    const media = mediaSource(source);
     return runJob(options, (cancel, onEvent) =>
-      this.#native.transcribeFile(source, jobOptions(options), cancel, onEvent),
+      this.#native.transcribeFile(media, jobOptions(options), cancel, onEvent),
     );
   }
 
@@ -147,6 +148,16 @@ export class Transcriber {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** An absolute path, so that an error names it, or the bytes. */
+function mediaSource(source: unknown): string | Uint8Array {
+  if (types.isUint8Array(source)) return source;
+  if (typeof source === 'string' && !source.includes('\0')) return resolve(source);
+  if (source instanceof URL && source.protocol === 'file:') return fileURLToPath(source);
+  throw invalidArgument(
+    `source is ${describe(source)}; expected a path, a file URL or a Uint8Array (of an ArrayBuffer: new Uint8Array(it))`,
+  );
 }
 
 /** Only what the addon knows: it would take `signal` and the callbacks for damaged options. */

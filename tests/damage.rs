@@ -1,11 +1,12 @@
 //! What foreign bytes can do, in seconds and the same in every run: the long runs are in `fuzz/`,
-//! those of files in `src/media/tests.rs`.
+//! most of those of files in `src/media/tests.rs`.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use opuscribe::ErrorKind;
 use opuscribe::audio::{MaxDuration, Pcm, Samples, Source};
+use opuscribe::media::{self, Media};
 use opuscribe::opus::framing::{self, ByteOrder, Framing, LengthWidth, SequencePlace};
 use opuscribe::opus::{PacketList, samples_48k};
 
@@ -164,5 +165,43 @@ fn pcm_of_any_shape_is_converted_to_its_length_or_refused() {
             assert!(mono.len().abs_diff(expected) <= 1, "{rate} {frames}");
             assert!(mono.iter().all(|sample| sample.is_finite()));
         }
+    }
+}
+
+/// Found by an attack: one byte made these empty, and nothing was said.
+#[test]
+fn one_damaged_byte_does_not_make_a_recording_empty_without_a_word() {
+    for (name, at, byte) in [
+        ("media/opus.webm", 412, 0x3c),
+        ("media/opus_2_5ms.mkv", 372, 0xa4),
+        ("media/opus.mp4", 41, 0x20),
+        ("media/aac_fragmented.mp4", 725, b'q'),
+        ("chromium_mediarecorder.mp4", 641, 0xff),
+        ("chromium_mediarecorder.mp4", 727, 0xff),
+    ] {
+        let mut bytes = common::fixture(name);
+        bytes[at] = byte;
+        let told = Media::open(media::Source::Bytes(bytes)).and_then(|mut media| {
+            while media.next_step()?.is_some() {}
+            Ok(media.take_warnings())
+        });
+        let silent = told.is_ok_and(|warnings| warnings.is_empty());
+        assert!(!silent, "{name} at {at}");
+    }
+}
+
+/// Found by an attack: a fragment that is not whole was left out without a word.
+#[test]
+fn mp4_in_fragments_that_is_cut_short_says_so_and_gives_what_is_there() {
+    for name in ["chromium_mediarecorder.mp4", "media/aac_fragmented.mp4"] {
+        let bytes = common::fixture(name);
+        let mut media =
+            Media::open(media::Source::Bytes(bytes[..bytes.len() - 700].to_vec())).unwrap();
+        let mut steps = 0;
+        while media.next_step().unwrap().is_some() {
+            steps += 1;
+        }
+        assert!(steps > 10, "{name}: {steps}");
+        assert!(!media.take_warnings().is_empty(), "{name}");
     }
 }

@@ -3,15 +3,16 @@
 //! The demuxer pulls its bytes, so it has a thread of its own, which sleeps until some arrive. It
 //! holds no native library, and ends with its JavaScript object.
 
+use std::cell::RefCell;
 use std::thread::Builder;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use napi::Env;
-use napi::bindgen_prelude::{Object, Uint8Array};
+use napi::bindgen_prelude::{Either, Object, Uint8Array};
 use napi_derive::napi;
 
 use super::promise::Promise;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::media::{Media, Source, Step};
 use crate::opus::samples_48k;
 
@@ -21,8 +22,8 @@ const DEFAULT_PACKET_SAMPLES_48K: usize = 960;
 /// What a stretch of bytes led to.
 #[napi(object, object_from_js = false)]
 pub struct Demuxed {
-    /// Opus packets in order; an empty one stands for a packet that is missing.
-    pub packets: Vec<Uint8Array>,
+    /// Opus packets in order; a number stands for so many that are missing.
+    pub packets: Vec<Either<Uint8Array, u32>>,
     /// What was found missing or damaged since the last call.
     pub warnings: Vec<String>,
 }
@@ -37,7 +38,8 @@ struct Arrival {
 /// Demuxes one live stream.
 #[napi]
 pub struct NativeDemuxer {
-    arrivals: Sender<Arrival>,
+    /// `None` when it was closed. Dropping it ends the thread.
+    arrivals: RefCell<Option<Sender<Arrival>>>,
 }
 
 #[napi]
@@ -51,7 +53,9 @@ impl NativeDemuxer {
             .name("opuscribe-demux".to_owned())
             .spawn(|| demux(arriving))
             .map_err(|cause| napi::Error::from_reason(format!("cannot start a thread: {cause}")))?;
-        Ok(Self { arrivals })
+        Ok(Self {
+            arrivals: RefCell::new(Some(arrivals)),
+        })
     }
 
     /// Takes the next bytes; resolves when they have been used. One call at a time.
@@ -80,8 +84,16 @@ impl NativeDemuxer {
         };
         // Refused by a second call before the first is done, or after the end: the dropped promise
         // tells.
-        let _ = self.arrivals.try_send(arrival);
+        if let Some(arrivals) = &*self.arrivals.borrow() {
+            let _ = arrivals.try_send(arrival);
+        }
         Ok(object)
+    }
+
+    /// Ends the thread; nothing comes any more.
+    #[napi]
+    pub fn close(&self) {
+        self.arrivals.take();
     }
 }
 
@@ -96,6 +108,7 @@ struct Arriving {
 
 enum Found {
     Packet(Vec<u8>),
+    Missing(u32),
     Warning(String),
 }
 
@@ -129,20 +142,14 @@ fn demux(arrivals: Receiver<Arrival>) {
     let (packets, found) = unbounded();
     let (end, ended) = unbounded();
     let arriving = Arriving {
-        arrivals: arrivals.clone(),
+        arrivals,
         used: None,
         found: found.clone(),
         end,
     };
     let outcome = read(arriving, &packets);
-    let failed = outcome.is_err();
     if let Ok(last) = ended.try_recv() {
         answer(last, &found, outcome);
-    }
-    // What comes after a failure is answered too.
-    while failed && let Ok(arrival) = arrivals.recv() {
-        let over = Error::new(ErrorKind::UnsupportedMedia, "the stream has failed before");
-        answer(arrival.done, &found, Err(over));
     }
 }
 
@@ -161,10 +168,8 @@ fn read(arriving: Arriving, found: &Sender<Found>) -> Result<()> {
                 let _ = found.send(Found::Packet(bytes));
             }
             Step::OpusGap { samples_48k } => {
-                let missing = (samples_48k as f64 / packet_samples as f64).round() as usize;
-                for _ in 0..missing {
-                    let _ = found.send(Found::Packet(Vec::new()));
-                }
+                let missing = (samples_48k as f64 / packet_samples as f64).round() as u32;
+                let _ = found.send(Found::Missing(missing));
             }
             Step::OpusHead { .. } | Step::Pcm { .. } | Step::PcmGap { .. } => {}
         }
@@ -184,7 +189,8 @@ fn answer(promise: Promise<Demuxed>, found: &Receiver<Found>, outcome: Result<()
         };
         for found in found {
             match found {
-                Found::Packet(packet) => demuxed.packets.push(packet.into()),
+                Found::Packet(packet) => demuxed.packets.push(Either::A(packet.into())),
+                Found::Missing(count) => demuxed.packets.push(Either::B(count)),
                 Found::Warning(warning) => demuxed.warnings.push(warning),
             }
         }

@@ -47,12 +47,20 @@ impl Decoding {
             })
             .await;
         match opened {
-            Err(error) => ticket.fail(error),
+            Err(error) => {
+                drop(self);
+                ticket.fail(error);
+            }
             Ok((queue_ms, source)) => {
                 self.timings.queue_ms = queue_ms;
                 self.send(Part::Begin(ticket));
                 let end = self.feed(source, max).await;
-                self.send(Part::End(end));
+                // With the job's place, which is free when the last stage lets go of it.
+                let Self { flow, next, .. } = self;
+                let _ = next.send(Message {
+                    flow,
+                    part: Part::End(end),
+                });
             }
         }
     }

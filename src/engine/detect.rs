@@ -93,7 +93,7 @@ impl Stage {
         let Some(mut job) = self.jobs.remove(&key) else {
             return;
         };
-        let _at_work = flow.work();
+        drop(flow);
         let started = Instant::now();
         match part {
             Part::Begin(_) => {}
@@ -120,6 +120,7 @@ impl Stage {
 impl Detecting {
     fn hear(&mut self, audio: Audio, vad: &mut Supervised<dyn Vad>) -> Result<Speech> {
         let cancel = &self.flow.cancel;
+        let _at_work = self.flow.work();
         let detection = &mut self.detection;
         let mut segments = Vec::new();
         vad.call(|vad| detection.push(vad, &audio.pcm, cancel, &mut segments))?;
@@ -143,6 +144,7 @@ impl Detecting {
 
     fn finish(&mut self, vad: &mut Supervised<dyn Vad>) -> Result<Speech> {
         let cancel = &self.flow.cancel;
+        let _at_work = self.flow.work();
         let detection = &mut self.detection;
         let mut segments = Vec::new();
         vad.call(|vad| detection.finish(vad, cancel, &mut segments))?;
@@ -186,6 +188,8 @@ impl Detecting {
         summary.timings.vad_ms = self.vad_ms;
         match self.ticket.take() {
             Some(ticket) if speech.windows.is_empty() => {
+                // The job's place is free before its answer is there.
+                drop((self, speech));
                 return complete_without_speech(*ticket, summary);
             }
             Some(ticket) => self.send(Part::Begin(ticket), next),
@@ -198,7 +202,10 @@ impl Detecting {
     fn fail(mut self, error: Error, next: &Sender<Message<Speech>>) {
         self.flow.stop();
         match self.ticket.take() {
-            Some(ticket) => ticket.fail(error),
+            Some(ticket) => {
+                drop(self);
+                ticket.fail(error);
+            }
             None => self.send(Part::End(Err(error)), next),
         }
     }

@@ -91,12 +91,16 @@ impl Stage {
                 }
             }
             Part::End(Ok(summary)) => {
+                drop(flow);
                 if let Some(job) = self.jobs.get_mut(&key) {
                     job.end = Some(summary);
                     self.complete_if_done(key);
                 }
             }
-            Part::End(Err(error)) => self.fail(key, error),
+            Part::End(Err(error)) => {
+                drop(flow);
+                self.fail(key, error);
+            }
         }
     }
 
@@ -124,9 +128,11 @@ impl Stage {
             outcome
         };
         job.queued = !job.ahead.is_empty();
+        let priority = flow.priority;
+        drop(flow);
         match outcome {
             Err(error) => self.fail(key, error),
-            Ok(()) if job.queued => self.queue.put_back(flow.priority, key),
+            Ok(()) if job.queued => self.queue.put_back(priority, key),
             Ok(()) => self.complete_if_done(key),
         }
     }
@@ -139,7 +145,9 @@ impl Stage {
         if job.queued {
             self.queue.remove(&key);
         }
-        job.ticket.fail(error);
+        let Recognizing { ticket, flow, .. } = job;
+        drop(flow);
+        ticket.fail(error);
     }
 
     fn complete_if_done(&mut self, key: u64) {
@@ -183,7 +191,8 @@ impl Recognizing {
     }
 
     fn advance(&mut self, share: f64) {
-        if share > self.progress && share < 1.0 {
+        // The last step is told with the answer.
+        if share > self.progress && share < 0.9999 {
             self.progress = share;
             self.ticket.tell(Event::Progress(share));
         }
@@ -235,6 +244,8 @@ impl Recognizing {
     fn complete(self) {
         let mut summary = self.end.unwrap_or_default();
         summary.timings.inference_ms = self.inference_ms;
+        // The job's place is free before its answer is there.
+        drop(self.flow);
         self.ticket.complete(Outcome {
             summary,
             speech: &self.speech,

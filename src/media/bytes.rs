@@ -123,7 +123,9 @@ impl ByteReader {
                 return Ok(true);
             }
             if let (Origin::File(file), Some(len)) = (&mut self.origin, self.len) {
-                let step = left.min(len.saturating_sub(self.offset));
+                // What was cut off since it was opened is not there to go past.
+                let now = file.metadata().map_or(len, |now| now.len()).min(len);
+                let step = left.min(now.saturating_sub(self.offset));
                 file.seek(SeekFrom::Start(self.offset + step))
                     .map_err(|error| read_failed(self.offset, error))?;
                 self.offset += step;

@@ -45,6 +45,13 @@ impl Source {
         if !metadata.is_file() {
             return Err(refused("this is not a regular file"));
         }
+        // A kernel's file has no size, and reading it can wait for ever.
+        if metadata.len() == 0 {
+            return Err(unsupported(format!(
+                "the file is empty, 0 bytes: {}",
+                path.display()
+            )));
+        }
         let file =
             File::open(path).map_err(|error| refused("cannot read the file").caused_by(error))?;
         Ok(Self::File(file))
@@ -193,7 +200,7 @@ impl Media {
         if step.is_none() {
             self.ended = true;
             if !self.heard
-                && let Some(reason) = self.warnings().first().map(str::to_owned)
+                && let Some(reason) = self.why_silent()
             {
                 return Err(unsupported(format!(
                     "this is {}, but no audio can be read from it: {reason}",
@@ -202,6 +209,21 @@ impl Media {
             }
         }
         Ok(step)
+    }
+
+    /// A recording that was stopped at once is a header and no more; anything else without audio is
+    /// damaged, also where nothing in particular was seen to be.
+    fn why_silent(&mut self) -> Option<String> {
+        if let Some(reason) = self.warnings().first() {
+            return Some(reason.to_owned());
+        }
+        let len = match &self.demuxer {
+            Demuxer::Ogg(demuxer) => demuxer.reader().len(),
+            Demuxer::Webm(demuxer) => demuxer.reader().len(),
+            Demuxer::Pcm(demuxer) => Some(demuxer.len()),
+        };
+        let len = len.filter(|&len| len > MAX_EMPTY_BYTES)?;
+        Some(format!("none of its {len} bytes are audio that was found"))
     }
 
     /// The share of the bytes that is behind, 0 to 1, unless the input is live.
@@ -237,6 +259,9 @@ fn opus_in(container: &'static str) -> Format {
         codec: "Opus".into(),
     }
 }
+
+/// Headers of an empty recording take less.
+const MAX_EMPTY_BYTES: u64 = 4096;
 
 /// What can be read, for messages.
 const SUPPORTED: &str = "Ogg and WebM with Opus, WAV, FLAC, MP3, and M4A or AAC";

@@ -103,7 +103,9 @@ fn id3_bytes(front: &[u8]) -> Option<u64> {
 }
 
 fn refused(found: &str) -> Error {
-    unsupported(format!("this is {found}; supported are {SUPPORTED}"))
+    unsupported(format!(
+        "this is {found}; supported are {SUPPORTED} (live: Ogg and WebM). Convert it to one of them"
+    ))
 }
 
 /// Names what is not supported.
@@ -147,8 +149,8 @@ fn explain(front: &[u8]) -> Error {
     }
     if is_length_prefixed(front) {
         return refused(
-            "what looks like bare packets behind their lengths; take them apart and pass them as \
-             Opus packets",
+            "what looks like bare packets behind their lengths; splitPackets takes them \
+             apart for transcribe",
         );
     }
     if is_text(front) {

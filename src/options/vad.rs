@@ -102,9 +102,9 @@ impl Default for VadOptions {
 impl VadOptions {
     /// Fails when a value is out of range.
     pub fn validate(&self) -> Result<()> {
-        in_range("vad.threshold", f64::from(self.threshold), 0.01, 0.99)?;
+        in_range("vad.threshold", decimal(self.threshold), 0.01, 0.99)?;
         if let Some(neg) = self.neg_threshold {
-            in_range("vad.negThreshold", f64::from(neg), 0.0, 0.99)?;
+            in_range("vad.negThreshold", decimal(neg), 0.0, 0.99)?;
             if neg > self.threshold {
                 return Err(Error::invalid_argument(format!(
                     "vad.negThreshold is {neg}, above vad.threshold {}; speech would end before it \
@@ -140,6 +140,11 @@ impl VadOptions {
         self.neg_threshold
             .unwrap_or_else(|| (self.threshold - 0.15).max(0.01))
     }
+}
+
+/// What was written, and not its nearest neighbour in binary.
+fn decimal(threshold: f32) -> f64 {
+    (f64::from(threshold) * 1e6).round() / 1e6
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 pub const MAX_PACKET_BYTES: usize = 2 + 48 * 1275 + 47 * 2;
 /// A jump ahead by more than ten minutes of 20 ms packets is a damaged or foreign number.
 const MAX_SEQUENCE_GAP: i64 = 30_000;
+/// Lost packets for each that came, beyond one long gap: a line that loses nine of ten carries no
+/// speech, and a few bytes must not stand for millions of packets.
+const MAX_LOST_PER_PACKET: i64 = 9;
 
 /// How the bytes are framed: `[length][sequence?][packet][sequence?]`. The length counts the packet
 /// alone.
@@ -189,9 +192,16 @@ impl Numbered {
         if self.packets.contains_key(&place) {
             return Ok(());
         }
+        let came = self.packets.len() as i64 + 1;
+        let missing = self.missing() + ahead.max(1) - 1;
         let too_far = if ahead > MAX_SEQUENCE_GAP {
             Some(format!(
                 "{ahead} ahead; more than {MAX_SEQUENCE_GAP} is no gap"
+            ))
+        } else if missing > MAX_SEQUENCE_GAP + MAX_LOST_PER_PACKET * came {
+            Some(format!(
+                "so that {missing} of {} packets are missing",
+                missing + came
             ))
         } else if -ahead > i64::from(window) {
             Some(format!("{} behind; reorderWindow is {window}", -ahead))
@@ -213,6 +223,13 @@ impl Numbered {
         Ok(())
     }
 
+    /// Numbers without a packet between the lowest and the highest.
+    fn missing(&self) -> i64 {
+        let lowest = self.packets.keys().next().copied().unwrap_or(0);
+        let span = self.highest.map_or(0, |highest| highest + 1 - lowest);
+        span - self.packets.len() as i64
+    }
+
     fn in_order(mut self) -> impl Iterator<Item = Option<Range<usize>>> {
         let first = self.packets.keys().next().copied().unwrap_or(0);
         let end = self.highest.map_or(0, |highest| highest + 1);
@@ -225,7 +242,8 @@ fn truncated(length: usize, start: usize) -> Error {
         ErrorKind::InvalidPacket,
         format!(
             "the bytes end at {length}, inside the packet that begins at byte {start}; pass the \
-             rest, or set allowPartial to leave it out"
+             rest, or set allowPartial to leave it out; if there is no such packet, check \
+             lengthBytes, endian and sequence"
         ),
     )
     .at_byte(start)
@@ -353,6 +371,17 @@ mod tests {
             );
             assert!(error.message().contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn a_few_bytes_cannot_stand_for_millions_of_packets() {
+        let packets: Vec<(&[u8], _)> = (0..100).map(|n| (&[1_u8][..], Some(n * 30_000))).collect();
+        let error = split(&framed(&packets, NUMBERED), &NUMBERED).unwrap_err();
+        assert_eq!(error.byte_offset(), Some(14), "{error}");
+        // Half of an hour lost, and one gap of ten minutes.
+        let numbers = (0..90_000).map(|n| 2 * n).chain([209_000]);
+        let packets: Vec<(&[u8], _)> = numbers.map(|n| (&[1_u8][..], Some(n))).collect();
+        assert_eq!(found(&framed(&packets, NUMBERED), NUMBERED).len(), 209_001);
     }
 
     #[test]

@@ -113,8 +113,10 @@ impl PacketDecoder {
         self.last.map(|last| samples_16k(last.samples_48k))
     }
 
-    /// Appends audio that is missing without packets to count, `samples` long.
+    /// Takes a packet of `samples` for lost.
     pub fn skip(&mut self, samples: usize, pcm: &mut Vec<f32>) {
+        self.counts.received += 1;
+        self.counts.lost += 1;
         self.miss(Some(samples), pcm);
     }
 

@@ -187,11 +187,16 @@ fn environment(onnx_runtime: &Path) -> Result<Environment> {
         )
         .caused_by(cause)
     };
-    let built = ort::init_from(onnx_runtime)
-        .map_err(|cause| unusable(ort::Error::new(cause.to_string())))?
-        .with_name("opuscribe")
-        .with_telemetry(false)
-        .build()
+    // ort panics where a file loads that is no ONNX Runtime.
+    let built = std::panic::catch_unwind(|| {
+        ort::init_from(onnx_runtime)
+            .map_err(|cause| ort::Error::new(cause.to_string()))?
+            .with_name("opuscribe")
+            .with_telemetry(false)
+            .build()
+    });
+    let built = built
+        .unwrap_or_else(|_| Err(ort::Error::new("it is no ONNX Runtime that can be loaded")))
         .map_err(unusable)?;
     Ok(environment.insert(built).clone())
 }

@@ -61,6 +61,8 @@ const MAX_AMPLITUDE: f32 = 32.0;
 const MAX_PACKET_FRAMES: u64 = 1 << 16;
 /// The longest frame of MPEG audio, layer 3.
 const MAX_FRAME_BYTES: u64 = 1_441;
+/// An MP4 file can have this much beside its samples; beyond it they were not found.
+const MAX_UNREAD_BYTES: u64 = 512;
 /// Refusals in a row after which nothing good can come any more.
 const MAX_REFUSALS: usize = 10_000;
 
@@ -78,6 +80,8 @@ pub(super) struct Decoded {
     progress: Arc<AtomicU64>,
     /// Bytes of packets so far; no more can be in a file than the file has.
     packet_bytes: u64,
+    /// Bytes of media that packets should be made of, where an index tells.
+    media_bytes: Option<u64>,
     refusals: usize,
     /// For frames without a container around them: bytes there are, less the header of each frame
     /// that is not part of its packet.
@@ -118,7 +122,7 @@ impl Decoded {
             Container::Flac => flac::prepare(&mut input, at)?,
             Container::Mp3 | Container::Adts => mp3::prepare(&mut input, at)?,
             Container::Mp4 => {
-                let found = mp4::prepare(&mut input)?;
+                let found = mp4::prepare(&mut input, &mut warnings)?;
                 found.codec.clone_into(&mut codec);
                 mp4 = Some(found);
             }
@@ -140,7 +144,10 @@ impl Decoded {
             announced,
         } = reader::open(input, container, &codec)?;
         let codec_of_track = if codec == "Opus" {
-            Codec::Opus(Box::new(OpusTrack::new(&params, mp4.as_ref())?))
+            let mut track = OpusTrack::new(&params, mp4.as_ref())?;
+            // The track's are the ones that are handed out.
+            track.steps.warnings = std::mem::take(&mut warnings);
+            Codec::Opus(Box::new(track))
         } else {
             let (decoder, rate_hz) = decoder(&params, &codec)?;
             let trim = match &mp4 {
@@ -168,6 +175,7 @@ impl Decoded {
             len,
             progress,
             packet_bytes: 0,
+            media_bytes: mp4.and_then(|mp4| mp4.media_bytes),
             refusals: 0,
             bare: bare.map(|header_bytes| Bare {
                 bytes: shown,
@@ -184,6 +192,10 @@ impl Decoded {
 
     pub(super) fn format(&self) -> &Format {
         &self.format
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.len
     }
 
     pub(super) fn share(&self) -> f64 {
@@ -288,9 +300,26 @@ impl Decoded {
         Ok(())
     }
 
+    /// Media that no packet was made of: its index is damaged.
+    fn note_unread_media(&mut self) {
+        let Some(media_bytes) = self.media_bytes else {
+            return;
+        };
+        let unread = media_bytes.saturating_sub(self.packet_bytes);
+        if unread > MAX_UNREAD_BYTES + media_bytes / 100 {
+            self.warnings().note("unread", || {
+                format!(
+                    "{unread} of {media_bytes} bytes of audio could not be found by the index of \
+                     the MP4 file: it is damaged"
+                )
+            });
+        }
+    }
+
     /// The last packet is behind, or no further one can be read for `reason`.
     fn end(&mut self, reason: Option<&str>) {
         self.ended = true;
+        self.note_unread_media();
         let Codec::Pcm { trim, rate_hz, .. } = &mut self.codec else {
             let Codec::Opus(track) = &mut self.codec else {
                 return;

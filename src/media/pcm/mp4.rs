@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::super::unsupported;
+use super::super::warnings::Warnings;
 use super::input::Input;
 use crate::error::{Error, Result};
 
@@ -30,6 +31,8 @@ pub(super) struct Mp4 {
     pub(super) duration: u64,
     pub(super) timescale: u32,
     pub(super) movie_timescale: u32,
+    /// Bytes of media in the file, if they are this track's alone.
+    pub(super) media_bytes: Option<u64>,
 }
 
 impl Mp4 {
@@ -68,11 +71,24 @@ struct Trak {
 }
 
 /// Finds the first audio track and has the input show it alone.
-pub(super) fn prepare(input: &mut Input) -> Result<Mp4> {
+pub(super) fn prepare(input: &mut Input, warnings: &mut Warnings) -> Result<Mp4> {
     let mut moov = None;
     let (mut fragments, mut steps) = (0, 0_u64);
+    let mut media_bytes = 0;
+    let mut end = 0;
     for atom in atoms(input, 0..input.len())? {
+        end = atom.body.end;
+        if !atom.whole {
+            note_cut(warnings, end);
+            // What is there of it is read.
+            if let Ok(size) = u32::try_from(atom.body.end - atom.offset)
+                && atom.body.start - atom.offset == 8
+            {
+                input.patch(atom.offset, size.to_be_bytes());
+            }
+        }
         match &atom.kind {
+            b"mdat" => media_bytes += atom.body.end - atom.body.start,
             b"moov" if moov.is_none() => moov = Some(atom),
             b"moof" => {
                 fragments += 1;
@@ -83,6 +99,9 @@ pub(super) fn prepare(input: &mut Input) -> Result<Mp4> {
             }
             _ => {}
         }
+    }
+    if end < input.len() {
+        note_cut(warnings, end);
     }
     let Some(moov) = moov else {
         return Err(unsupported(if fragments > 0 {
@@ -108,6 +127,7 @@ pub(super) fn prepare(input: &mut Input) -> Result<Mp4> {
             _ => {}
         }
     }
+    let only_track = traks.len() == 1;
     let chosen = traks.iter().position(|(_, trak)| trak.handler == *b"soun");
     let Some(chosen) = chosen else {
         return Err(no_audio(&traks));
@@ -131,8 +151,15 @@ pub(super) fn prepare(input: &mut Input) -> Result<Mp4> {
     Ok(Mp4 {
         codec: codec_name(trak.coding)?,
         movie_timescale,
+        media_bytes: only_track.then_some(media_bytes),
         ..trak.mp4
     })
+}
+
+fn note_cut(warnings: &mut Warnings, end: u64) {
+    warnings.note("cut short", || {
+        format!("the MP4 file is cut short or damaged at byte {end}: what follows there is missing")
+    });
 }
 
 /// Atoms side by side, as far as they make sense.

@@ -30,6 +30,8 @@ const MAX_TRACK_BYTES: u64 = 1 << 20;
 const MAX_BLOCK_BYTES: u64 = 1 << 20;
 /// Elements among blocks up to here are checked by what follows them.
 const MAX_PASSED_OVER_BYTES: u64 = 1 << 16;
+/// An element of a kind that no specification knows is more likely damage than the future.
+const MAX_UNKNOWN_BYTES: u64 = 1024;
 /// Codecs that an error names; more tracks are not read.
 const MAX_TRACKS: usize = 64;
 /// Ticks of a millisecond, unless the file says else.
@@ -260,11 +262,18 @@ impl WebmOpus {
         // what follows is looked at, where that costs no waiting. A block of another track was
         // told by its track.
         let is_block = matches!(header.id, id::SIMPLE_BLOCK | id::BLOCK);
-        let trusted = !self.in_clusters
-            || is_block
-            || id::is_known(header.id) && (self.reader.is_live() || size > MAX_PASSED_OVER_BYTES);
+        let known = id::is_known(header.id);
+        let trusted = is_block
+            || !self.in_clusters && (known || size <= MAX_UNKNOWN_BYTES)
+            || known && (self.reader.is_live() || size > MAX_PASSED_OVER_BYTES);
         if beyond || (!trusted && !self.is_followed(header)?) {
             return self.resync();
+        }
+        if !known && !is_block && size > MAX_UNKNOWN_BYTES {
+            let at = self.reader.offset();
+            self.steps.warnings.note("unknown", || {
+                format!("{size} bytes at byte {at} are of an unknown kind and were passed over")
+            });
         }
         self.reader.consume(header.bytes);
         if !self.reader.skip(size)? {
@@ -385,7 +394,12 @@ impl WebmOpus {
     fn end(&mut self) {
         self.end_group();
         self.ended = true;
-        let cut = !self.reader.window().is_empty()
+        let shrunk = self
+            .reader
+            .len()
+            .is_some_and(|len| self.reader.offset() < len);
+        let cut = shrunk
+            || !self.reader.window().is_empty()
             || self
                 .segment_end
                 .is_some_and(|end| end > self.reader.offset());
