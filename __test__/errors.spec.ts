@@ -132,7 +132,7 @@ describe('a transcriber', () => {
       [new Uint8Array(10), /opusPackets is a Uint8Array; expected an array/],
       [[good[0], 'text'], /opusPackets\[1\] is a string/, 1],
       [[good[0], null, undefined], /opusPackets\[2\] is undefined/, 2],
-      [[new Int16Array(4)], /opusPackets\[0\] is a Int16Array/, 0],
+      [[new Int16Array(4)], /opusPackets\[0\] is an Int16Array/, 0],
       [[good[0], new Uint8Array(70_000)], /opusPackets\[1\] has 70000 bytes/, 1],
     ];
     const detached = new Uint8Array(8);
@@ -167,7 +167,7 @@ describe('a transcriber', () => {
     }
     const integers = Float32Array.of(0, 12_000);
     await refused(pcm(integers), coded('ERR_INVALID_ARGUMENT', /divide them by 32768/, 1));
-    await refused(pcm([0, 0]), coded('ERR_INVALID_ARGUMENT', /pcm is a Array/));
+    await refused(pcm([0, 0]), coded('ERR_INVALID_ARGUMENT', /pcm is an Array/));
     await refused(pcm(new Float64Array(9)), coded('ERR_INVALID_ARGUMENT', /pcm is a Float64Array/));
     await refused(
       pcm(new Int16Array(9), { channels: 2 }),

@@ -1,5 +1,5 @@
-import { setImmediate } from 'node:timers/promises';
 import { Transform, type TransformCallback } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import type { Demuxed, Failure } from '../index.js';
 import { callNative, unwrap } from './error.js';
 import { NativeDemuxer } from './native.js';

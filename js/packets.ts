@@ -71,6 +71,9 @@ function packetLength(packet: unknown, index: number): number {
 
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  if (typeof value === 'object') return `a ${value.constructor?.name ?? 'object'}`;
+  if (typeof value === 'object') {
+    const name = value.constructor?.name ?? 'object';
+    return `${/^[AEIO]/i.test(name) ? 'an' : 'a'} ${name}`;
+  }
   return `a ${typeof value}`;
 }

@@ -182,11 +182,12 @@ impl JobOptions {
             None | Some("auto") => Ok(()),
             Some(language) if languages.contains(&language) => Ok(()),
             Some(language) if english_only => Err(Error::invalid_argument(format!(
-                "language is '{language}', but this model knows English only; open a multilingual \
-                 model such as 'base'"
+                "language is '{language}', but this model knows English only: pass 'en' or leave it \
+                 out, or open a multilingual model such as 'base'"
             ))),
             Some(language) => Err(Error::invalid_argument(format!(
-                "language '{language}' is unknown; expected 'auto' or one of {}",
+                "language '{language}' is unknown; expected 'auto' or an ISO 639-1 code without \
+                 region, one of {}",
                 languages.join(", ")
             ))),
         }

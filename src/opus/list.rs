@@ -102,7 +102,8 @@ impl PacketList {
                 ErrorKind::InvalidPacket,
                 format!(
                     "none of the {} packets is valid Opus; packet {index}: {reason}. Pass whole \
-                     Opus packets, without container or length prefix",
+                     Opus packets, without container or length prefix (splitPackets takes those \
+                     off)",
                     self.lengths.iter().flatten().count()
                 ),
             )
