@@ -29,7 +29,14 @@ export class OpusDemuxer extends Transform {
   readonly #native: NativeDemuxer;
 
   constructor(options: OpusDemuxerOptions = {}) {
-    super({ ...options, readableObjectMode: true });
+    // Bytes in, whatever else the options say: packets are the objects.
+    super({
+      ...options,
+      objectMode: false,
+      writableObjectMode: false,
+      decodeStrings: true,
+      readableObjectMode: true,
+    });
     this.#native = callNative(() => new NativeDemuxer());
   }
 
