@@ -6,9 +6,6 @@ use crate::error::{Error, Result};
 /// Samples converted in one go: about a second.
 const STEP_FRAMES: usize = 48_000;
 
-/// 30 dB over full scale: louder than any overshoot, and far below integers taken for floats.
-const MAX_AMPLITUDE: f32 = 32.0;
-
 /// Interleaved samples as the caller has them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Samples {
@@ -34,6 +31,8 @@ impl Pcm {
     pub const SAMPLE_RATES_HZ: std::ops::RangeInclusive<u32> = 4_000..=384_000;
     /// 7.1 surround.
     pub const MAX_CHANNELS: usize = 8;
+    /// 30 dB over full scale: louder than any overshoot, and far below integers taken for floats.
+    pub const MAX_AMPLITUDE: f32 = 32.0;
 
     /// Checks what can be checked without reading the samples.
     pub fn validate(&self) -> Result<()> {
@@ -130,7 +129,7 @@ impl Source for PcmSource {
 
 fn check_range(samples: &[f32]) -> Result<()> {
     // Written so that what is not a number is out of range too.
-    let in_range = |sample: &f32| sample.abs() <= MAX_AMPLITUDE;
+    let in_range = |sample: &f32| sample.abs() <= Pcm::MAX_AMPLITUDE;
     match samples.iter().position(|sample| !in_range(sample)) {
         None => Ok(()),
         Some(index) => Err(Error::invalid_argument(format!(

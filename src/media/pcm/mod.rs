@@ -24,6 +24,7 @@ use symphonia::core::packet::Packet;
 
 use super::warnings::Warnings;
 use super::{Format, Source, Step, unsupported};
+use crate::audio::Pcm;
 use crate::error::Result;
 use input::Input;
 use opus::OpusTrack;
@@ -52,11 +53,6 @@ impl Container {
     }
 }
 
-/// Rates and channels that real sources have.
-const RATES_HZ: std::ops::RangeInclusive<u32> = 4_000..=384_000;
-const MAX_CHANNELS: usize = 8;
-/// 30 dB over full scale; beyond, a float is damage.
-const MAX_AMPLITUDE: f32 = 32.0;
 /// More than any of the codecs codes at once.
 const MAX_PACKET_FRAMES: u64 = 1 << 16;
 /// The longest frame of MPEG audio, layer 3.
@@ -392,12 +388,13 @@ fn decoder(params: &AudioCodecParameters, codec: &str) -> Result<(Box<dyn AudioD
 }
 
 fn check_shape(rate_hz: u32, channels: usize) -> Result<()> {
-    if !RATES_HZ.contains(&rate_hz) || !(1..=MAX_CHANNELS).contains(&channels) {
+    if !Pcm::SAMPLE_RATES_HZ.contains(&rate_hz) || !(1..=Pcm::MAX_CHANNELS).contains(&channels) {
         return Err(unsupported(format!(
-            "the audio has {channels} channels at {rate_hz} Hz; supported are 1 to {MAX_CHANNELS} \
+            "the audio has {channels} channels at {rate_hz} Hz; supported are 1 to {} \
              channels at {} to {} Hz",
-            RATES_HZ.start(),
-            RATES_HZ.end()
+            Pcm::MAX_CHANNELS,
+            Pcm::SAMPLE_RATES_HZ.start(),
+            Pcm::SAMPLE_RATES_HZ.end()
         )));
     }
     Ok(())
@@ -411,7 +408,7 @@ fn believable(
     warnings: &mut Warnings,
 ) -> Vec<f32> {
     // A comparison with what is not a number is false.
-    let in_range = |sample: &f32| sample.abs() <= MAX_AMPLITUDE;
+    let in_range = |sample: &f32| sample.abs() <= Pcm::MAX_AMPLITUDE;
     for sample in interleaved.iter_mut().filter(|sample| !in_range(sample)) {
         warnings.note("no samples", || {
             let now = trim.now(rate_hz);
