@@ -43,7 +43,7 @@ export declare class NativeTranscriber {
   /** Model, languages, device and versions. */
   get info(): EngineInfo
   /** The counters now. */
-  stats(): EngineStats
+  stats(): EngineCounters
   /** Closes the engine; called once. Resolves when its models are freed. */
   close(drain: boolean): Promise<undefined | Failure>
   /** Gives up what a draining close still waits for. */
@@ -73,6 +73,41 @@ export interface Demuxed {
   warnings: Array<string>
 }
 
+/** A snapshot of the counters of a transcriber. */
+export interface EngineCounters {
+  /** Jobs admitted that no stage works on at the moment. */
+  queued: number
+  /** Jobs that a stage works on at the moment. */
+  running: number
+  /** Bytes of input that the admitted jobs hold; see `maxQueuedBytes`. */
+  queuedBytes: number
+  /** Jobs answered with a transcript. */
+  completed: number
+  /** Jobs answered with an error, by code; `ERR_ABORTED` counts aborted signals. */
+  failed: Record<string, number>
+  /** Audio decoded or converted, in milliseconds. */
+  audioMs: number
+  /** Time spent decoding, added up over all jobs, in milliseconds. */
+  decodeMs: number
+  /** Time spent in voice activity detection. */
+  vadMs: number
+  /** Time spent in Whisper. */
+  inferenceMs: number
+  /**
+   * The three times above divided by the audio; below 1 is faster than real time. 0 before the
+   * first job.
+   */
+  realTimeFactor: number
+  /** Where the time of the completed jobs went. */
+  timings: TimingQuantiles
+  /** Stages that failed and were rebuilt. */
+  restarts: number
+  /** Bytes of the model's weights, which are in memory once. */
+  modelBytes: number
+  /** The device in use. */
+  device: string
+}
+
 /** What a transcriber is made of. */
 export interface EngineInfo {
   /** Path of the model file. */
@@ -83,6 +118,8 @@ export interface EngineInfo {
   backend: string
   /** The device really in use. */
   device: string
+  /** Bytes of the model's weights. */
+  modelBytes: number
   /** CPU threads for inference. */
   threads: number
   /** Instruction set level that this addon was compiled for. */
@@ -107,32 +144,16 @@ export interface EngineOptions {
    * `ERR_QUEUE_FULL`.
    */
   maxQueue?: number
+  /**
+   * Bytes of input that the admitted jobs may hold together: packets, samples and files given as
+   * bytes, from 1 up. Default 1073741824 (1 GiB). Above it: `ERR_QUEUE_FULL`. A job that comes
+   * alone may hold more, and a file given by its path holds none.
+   */
+  maxQueuedBytes?: number
+  /** Whether the log records of finished jobs carry their text. Default false. */
+  logText?: boolean
   /** Defaults for jobs that bring no `vad` of their own. */
   vad?: VadOptions
-}
-
-/** A snapshot of the counters of a transcriber. */
-export interface EngineStats {
-  /** Jobs admitted that no stage works on at the moment. */
-  queued: number
-  /** Jobs that a stage works on at the moment. */
-  running: number
-  /** Jobs answered with a transcript. */
-  completed: number
-  /** Jobs answered with an error, by code; `ERR_ABORTED` counts aborted signals. */
-  failed: Record<string, number>
-  /** Audio decoded or converted, in milliseconds. */
-  audioMs: number
-  /** Time spent decoding, added up over all jobs, in milliseconds. */
-  decodeMs: number
-  /** Time spent in voice activity detection. */
-  vadMs: number
-  /** Time spent in Whisper. */
-  inferenceMs: number
-  /** Stages that failed and were rebuilt. */
-  restarts: number
-  /** The device in use. */
-  device: string
 }
 
 /** What went wrong, as the TypeScript layer makes an `OpuscribeError` of it. */
@@ -159,7 +180,7 @@ export interface JobEvent {
 
 /** How one job is to be transcribed. */
 export interface JobOptions {
-  /** Appears in the transcript. Default: made up. */
+  /** Appears in the transcript and in every log record of the job. Default: made up. */
   id?: string
   /**
    * ISO 639-1 code of the spoken language, or `auto` to detect it. Default: `en` for an
@@ -203,6 +224,10 @@ export interface LogRecord {
   target: string
   /** The text. */
   message: string
+  /** The job it is about, if there is one. */
+  id?: string
+  /** Details by name, if there are any. */
+  fields?: Record<string, string | number | boolean>
 }
 
 /** What became of the packets of one job. */
@@ -221,6 +246,13 @@ export interface PacketCounts {
    * is silence.
    */
   concealedMs: number
+}
+
+/** Milliseconds that 50, 95 and 99 % of the jobs stayed under; 0 before the first. */
+export interface Quantiles {
+  p50: number
+  p95: number
+  p99: number
 }
 
 /** A piece of text that Whisper gave one start and one end. */
@@ -270,6 +302,22 @@ export interface SplitOptions {
 
 /** Where the packets are: start and end of each, end to end, -1 and -1 for a missing one. */
 export declare function splitPackets(bytes: Uint8Array, options: SplitOptions): Float64Array | Failure
+
+/** The times of a transcript's `timings`, over all completed jobs, to within 4 %. */
+export interface TimingQuantiles {
+  /** From the call until decoding began. */
+  queueMs: Quantiles
+  /** Decoding and resampling. */
+  decodeMs: Quantiles
+  /** Voice activity detection. */
+  vadMs: Quantiles
+  /** Waiting between the stages for other jobs. */
+  waitMs: Quantiles
+  /** Whisper. */
+  inferenceMs: Quantiles
+  /** From the call to the result. */
+  totalMs: Quantiles
+}
 
 /** Where a job's time went, in milliseconds of wall clock. */
 export interface Timings {

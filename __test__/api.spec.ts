@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { type Segment, Transcriber, transcribe } from 'opuscribe';
+import {
+  type LogRecord,
+  type Segment,
+  Transcriber,
+  type TranscriberOptions,
+  transcribe,
+} from 'opuscribe';
 import { packets, wav } from './fixtures';
 
 const root = join(__dirname, '..');
@@ -107,7 +113,12 @@ describe('Transcriber', () => {
     assert.equal(after.failed.ERR_INVALID_PACKET, (before.failed.ERR_INVALID_PACKET ?? 0) + 1);
     assert.equal(after.audioMs, before.audioMs + 11_020);
     assert.ok(after.inferenceMs > before.inferenceMs);
-    assert.deepEqual([after.queued, after.running], [0, 0]);
+    assert.deepEqual([after.queued, after.running, after.queuedBytes], [0, 0, 0]);
+    const { p50, p95, p99 } = after.timings.inferenceMs;
+    assert.ok(p50 > 0 && p50 <= p95 && p95 <= p99 && p99 < after.inferenceMs * 1.05);
+    assert.ok(after.realTimeFactor > 0 && after.realTimeFactor < 100);
+    // Sizes of tiny.en: the weights are a part of what the process holds.
+    assert.ok(after.modelBytes > 70e6 && after.rssBytes > after.modelBytes);
   });
 
   it('conceals lost and corrupt packets, counts them, and keeps the times', async () => {
@@ -229,18 +240,41 @@ describe('Transcriber', () => {
     assert.ok(spent < timings.inferenceMs * 0.85, `${spent} of ${timings.inferenceMs} ms`);
   });
 
-  it('logs to onLog and to nobody else', async () => {
-    const records: { level: string; target: string; message: string }[] = [];
-    const logged = await Transcriber.open({
-      model: 'tiny.en',
-      onLog: (record) => records.push(record),
+  describe('onLog', () => {
+    const logs = async (options: Partial<TranscriberOptions> = {}) => {
+      const records: LogRecord[] = [];
+      const logged = await Transcriber.open({
+        model: 'tiny.en',
+        onLog: (record) => records.push(record),
+        ...options,
+      });
+      const list = packets('libri_waiting');
+      await logged.transcribe(list, { id: 'prompted', initialPrompt: 'hm '.repeat(5000) });
+      await assert.rejects(logged.transcribe(list, { id: 'late', timeoutMs: 1 }));
+      await logged.close();
+      return records;
+    };
+
+    it('gets what whisper.cpp and the engine report, with the id of the job it is about', async () => {
+      const records = await logs();
+      assert.ok(records.some(({ target, id }) => target.startsWith('whisper') && !id));
+      const warning = records.find(({ message }) => /prompt is too long/.test(message));
+      assert.deepEqual(
+        [warning?.level, warning?.id, warning?.fields],
+        ['warn', 'prompted', { kept: 223 }],
+      );
+      const done = records.find(({ message }) => message === 'transcribed');
+      assert.equal(done?.id, 'prompted');
+      assert.ok((done?.fields?.inference_ms as number) > 0);
+      const late = records.find(({ message }) => message.startsWith('not transcribed'));
+      assert.deepEqual([late?.id, late?.fields], ['late', { code: 'ERR_TIMEOUT' }]);
     });
-    await logged.transcribe(packets('libri_waiting'), { initialPrompt: 'hm '.repeat(5000) });
-    await logged.close();
-    assert.ok(records.some(({ target }) => target.startsWith('whisper')));
-    assert.ok(
-      records.some(({ level, message }) => level === 'warn' && /prompt is too long/.test(message)),
-    );
+
+    it('gets no text of a transcript unless asked', async () => {
+      const mentions = (records: LogRecord[]) => /paced up and down/.test(JSON.stringify(records));
+      assert.equal(mentions(await logs()), false);
+      assert.equal(mentions(await logs({ logText: true })), true);
+    });
   });
 
   it('is closed by `await using`', async () => {

@@ -245,6 +245,21 @@ describe('a transcriber', () => {
     assert.equal(transcriber.stats().failed.ERR_QUEUE_FULL, undefined, 'a refusal is no job');
   });
 
+  it('more bytes of waiting input than allowed are refused, and a file by its path is not', async () => {
+    const small = await Transcriber.open({ model: 'tiny.en', maxQueuedBytes: 100_000 });
+    const first = small.transcribePcm(new Float32Array(32_000));
+    await assert.rejects(small.transcribePcm(new Float32Array(16_000)), (error: Anything) => {
+      coded('ERR_QUEUE_FULL', /92000 bytes of input more than maxQueuedBytes, 100000/)(error);
+      return error.retryAfterMs > 0;
+    });
+    const file = small.transcribeFile(join(__dirname, 'fixtures', 'jfk.wav'));
+    assert.equal((await first).emptyReason, 'no-speech');
+    assert.match((await file).text, /your country/);
+    await small.close();
+    const wrong = Transcriber.open({ model: 'tiny.en', maxQueuedBytes: 0 });
+    await assert.rejects(wrong, coded('ERR_INVALID_ARGUMENT', /maxQueuedBytes is 0/));
+  });
+
   it('a job that is out of time rejects, and its work stops', async () => {
     await refused(
       opus(packets('libri_moses'), { timeoutMs: 50 }),

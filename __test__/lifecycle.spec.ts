@@ -67,6 +67,53 @@ describe('a process ends as the program asked, without a word from native code',
     assert.deepEqual(ended, clean(Array(6).fill('ERR_CLOSED').join()));
   });
 
+  it('close under full load, with a file, many jobs and one more than there is room for', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      const running = whenRunning(transcriber, () => {});
+      const jobs = Array.from({ length: 64 }, () => transcriber.transcribe(packets('jfk')));
+      const all = Promise.allSettled([...jobs, running]);
+      await transcriber.close();
+      const codes = (await all).map(({ reason }) => reason?.code);
+      const count = (code) => codes.filter((each) => each === code).length;
+      console.log(count('ERR_CLOSED'), count('ERR_QUEUE_FULL'), transcriber.stats().queued);
+    `);
+    assert.deepEqual(ended, clean('64 1 0'));
+  });
+
+  it('open many at once, and close each as soon as it is there', async () => {
+    const ended = await run(`
+      const opened = await Promise.all(Array.from({ length: 6 }, open));
+      await Promise.all(opened.map((transcriber) => transcriber.close()));
+      const again = await Promise.all([open().then((t) => t.close()), open().then((t) => t.close())]);
+      console.log(opened.length, again.length);
+    `);
+    assert.deepEqual(ended, clean('6 2'));
+  });
+
+  it('close while the model is still loading', async () => {
+    const ended = await run(`
+      const early = transcribe(packets('jfk')).catch(({ code }) => code);
+      await transcribe.close();
+      console.log(await early, /full hour/.test((await transcribe(packets('libri_waiting'))).text));
+    `);
+    assert.deepEqual(ended, clean('ERR_CLOSED true'));
+  });
+
+  it('a signal that is aborted after the job has settled, or before it began', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      const late = new AbortController();
+      const { text } = await transcriber.transcribe(packets('libri_waiting'), { signal: late.signal });
+      late.abort();
+      const early = transcriber.transcribe(packets('jfk'), { signal: late.signal });
+      console.log(/full hour/.test(text), await early.catch(({ name }) => name));
+      await transcriber.close();
+      late.abort();
+    `);
+    assert.deepEqual(ended, clean('true AbortError'));
+  });
+
   it('close({ drain: true }) finishes what it holds, and takes nothing in', async () => {
     const ended = await run(`
       const transcriber = await open();

@@ -1,11 +1,12 @@
 export type {
   EngineInfo,
-  EngineStats,
   LogRecord,
   PacketCounts,
+  Quantiles,
   Segment,
   SpeechSegment,
   SplitOptions,
+  TimingQuantiles,
   Timings,
   Transcript,
   VadOptions,
@@ -16,4 +17,9 @@ export { OpuscribeError, type OpuscribeErrorCode } from './error.js';
 export { splitPackets } from './framing.js';
 export type { TranscribeOptions } from './job.js';
 export { transcribe } from './transcribe.js';
-export { type PcmOptions, Transcriber, type TranscriberOptions } from './transcriber.js';
+export {
+  type EngineStats,
+  type PcmOptions,
+  Transcriber,
+  type TranscriberOptions,
+} from './transcriber.js';

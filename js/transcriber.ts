@@ -2,9 +2,9 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { types } from 'node:util';
 import type {
+  EngineCounters,
   EngineInfo,
   EngineOptions,
-  EngineStats,
   JobOptions,
   LogRecord,
   Transcript,
@@ -20,6 +20,12 @@ import { describe, type FlatPackets, flatten } from './packets.js';
 export interface TranscriberOptions extends EngineOptions {
   /** Receives log records of the engine, whisper.cpp and ONNX Runtime. Nothing is ever printed. */
   onLog?: (record: LogRecord) => void;
+}
+
+/** A snapshot of what a transcriber has done and is doing. */
+export interface EngineStats extends EngineCounters {
+  /** Resident memory of the whole process, in bytes. */
+  rssBytes: number;
 }
 
 /** Interleaved PCM. */
@@ -124,7 +130,7 @@ export class Transcriber {
 
   /** The counters now. Costs microseconds and never waits; works after `close` too. */
   stats(): EngineStats {
-    return this.#native.stats();
+    return { ...this.#native.stats(), rssBytes: process.memoryUsage.rss() };
   }
 
   /**

@@ -1,21 +1,39 @@
-// The Rust tests, then the JavaScript tests against the built addon. Expects what setup brings.
+// The Rust tests, then the JavaScript tests against the built addon, then those that need faults on
+// purpose against an addon that has them. Expects what setup brings.
 //
 //     npm test                              everything
 //     npm test -- __test__/errors.spec.ts   one file of the JavaScript tests
 
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { cargo, root, run } from './tools.mjs';
+import { cargo, install, library, root, run } from './tools.mjs';
 
+const FAULTS = join('__test__', 'faults.spec.ts');
 const chosen = process.argv.slice(2);
-const specs =
-  chosen.length > 0
-    ? chosen
-    : readdirSync(join(root, '__test__'))
-        .filter((name) => name.endsWith('.spec.ts'))
-        .map((name) => join('__test__', name));
+const all = readdirSync(join(root, '__test__'))
+  .filter((name) => name.endsWith('.spec.ts'))
+  .map((name) => join('__test__', name));
+const specs = (chosen.length > 0 ? chosen : all).filter((spec) => spec !== FAULTS);
 
 // Without the binding: these tests need neither napi nor Node.
 if (chosen.length === 0) cargo(['test', '--no-default-features']);
+if (specs.length > 0) test(specs);
+if (chosen.length === 0 || chosen.includes(FAULTS)) test([FAULTS], withFaults());
 
-run(process.execPath, ['--import', 'tsx', '--test', '--test-reporter', 'spec', ...specs]);
+function test(files, env = process.env) {
+  const flags = ['--import', 'tsx', '--test', '--test-reporter', 'spec'];
+  run(process.execPath, [...flags, ...files], { env });
+}
+
+/** The same addon with the feature `faults`; only this crate is compiled again. */
+function withFaults() {
+  cargo(['build', '--quiet', '--release', '--lib', '--features', 'faults']);
+  const addon = join(root, 'target', 'faults', 'opuscribe.node');
+  install(join(root, 'target', 'release', library), addon);
+  return {
+    ...process.env,
+    NAPI_RS_NATIVE_LIBRARY_PATH: addon,
+    OPUSCRIBE_CPU_LEVEL: 'x86-64-v3',
+    OPUSCRIBE_FAULTS: 'yes',
+  };
+}

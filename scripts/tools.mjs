@@ -1,7 +1,7 @@
 // Runs the programs that the other scripts need, and says what to do when one is missing.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -10,6 +10,13 @@ const windows = process.platform === 'win32';
 /** The last release that the CMake files of whisper.cpp and libopus were tried with. */
 const CMAKE_VERSION = '4.1.2';
 const cmakeFolder = join(root, '.tools', `cmake-${CMAKE_VERSION}`);
+
+/** What cargo names the addon. */
+export const library = {
+  linux: 'libopuscribe.so',
+  darwin: 'libopuscribe.dylib',
+  win32: 'opuscribe.dll',
+}[process.platform];
 
 /** Ends the script with a message for people, not with a stack. */
 export function fail(message) {
@@ -56,9 +63,28 @@ export function cargo(args, options = {}) {
   run('cargo', args, { env: buildEnvironment(), ...options });
 }
 
-/** The environment in which the bundled C libraries build: cmake from PATH, or our own. */
+/** Copies what cargo built, by rename: a process that has the old one loaded keeps it. */
+export function install(from, to) {
+  if (!existsSync(from)) fail(`the build left no ${from}`);
+  mkdirSync(dirname(to), { recursive: true });
+  copyFileSync(from, `${to}.new`);
+  renameSync(`${to}.new`, to);
+}
+
+/**
+ * The environment in which the bundled C libraries build: cmake from PATH, or our own, and the way
+ * in which ggml's threads wait for each other. Cargo does not watch CFLAGS: what was built without
+ * them stays until `cargo clean`.
+ */
 export function buildEnvironment() {
-  return works('cmake') ? process.env : { ...process.env, CMAKE: ownCmake() };
+  const env = { ...process.env };
+  if (!works('cmake')) env.CMAKE = ownCmake();
+  const relax = `-include ${join(root, 'native', 'relax.h')}`;
+  // Flags are parted by spaces, and nothing quotes them.
+  if (!windows && !root.includes(' ') && !env.CFLAGS?.includes(relax)) {
+    env.CFLAGS = `${env.CFLAGS ?? ''} ${relax}`.trim();
+  }
+  return env;
 }
 
 /** Without cmake on PATH, brings the one that PyPI has, into the project. */

@@ -1,7 +1,7 @@
 //! Giving up: one flag per job, read at every boundary and inside Whisper's abort callback.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Why a computation is to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     /// The caller gave the job up.
     Aborted,
@@ -17,6 +17,8 @@ pub enum Cause {
     Timeout,
     /// The engine is closing and was not asked to drain.
     Closed,
+    /// The engine closed itself, because a stage kept failing, and this is why.
+    Failed(Arc<str>),
 }
 
 impl Cause {
@@ -32,6 +34,10 @@ impl Cause {
             Self::Closed => Error::new(
                 ErrorKind::Closed,
                 "the transcriber was closed before the job was done",
+            ),
+            Self::Failed(why) => Error::new(
+                ErrorKind::WorkerFailed,
+                format!("the transcriber closed itself before the job was done: {why}"),
             ),
         }
     }
@@ -67,12 +73,40 @@ impl Flag {
 
 /// Stops every job of one engine at once.
 #[derive(Debug, Clone, Default)]
-pub struct CancelAll(Arc<Flag>);
+pub struct CancelAll(Arc<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    flag: Flag,
+    failure: OnceLock<Arc<str>>,
+}
 
 impl CancelAll {
     /// Stops every job, those to come included.
     pub fn cancel(&self) {
-        self.0.raise();
+        self.0.flag.raise();
+    }
+
+    /// The same, because the engine cannot go on.
+    pub fn fail(&self, why: String) {
+        // The first failure is the one that counts.
+        let _ = self.0.failure.set(why.into());
+        self.0.flag.raise();
+    }
+
+    /// Why every job is stopped, if it is.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        self.0.flag.is_raised().then(|| {
+            let failure = self.0.failure.get().cloned();
+            failure.map_or(Cause::Closed, Cause::Failed)
+        })
+    }
+
+    /// Completes when every job is stopped.
+    pub async fn cancelled(&self) -> Cause {
+        self.0.flag.wait().await;
+        self.cause().unwrap_or(Cause::Closed)
     }
 }
 
@@ -110,17 +144,14 @@ impl Cancel {
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         if self.job.is_raised() {
-            Some(Cause::Aborted)
-        } else if self.all.0.is_raised() {
-            Some(Cause::Closed)
-        } else if self
-            .deadline
-            .is_some_and(|deadline| Instant::now() >= deadline)
-        {
-            Some(Cause::Timeout)
-        } else {
-            None
+            return Some(Cause::Aborted);
         }
+        self.all.cause().or_else(|| {
+            let late = self
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline);
+            late.then_some(Cause::Timeout)
+        })
     }
 
     /// Fails when the job was given up: the `?` at every boundary.
@@ -139,7 +170,7 @@ impl Cancel {
         tokio::select! {
             biased;
             () = self.job.wait() => Cause::Aborted,
-            () = self.all.0.wait() => Cause::Closed,
+            cause = self.all.cancelled() => cause,
             () = timeout => Cause::Timeout,
         }
     }
@@ -162,6 +193,9 @@ mod tests {
         assert_eq!(other.cause(), None);
         all.cancel();
         assert_eq!(other.check().unwrap_err().kind(), ErrorKind::Closed);
+        all.fail("first".into());
+        all.fail("second".into());
+        assert_eq!(other.cause(), Some(Cause::Failed("first".into())));
     }
 
     #[test]

@@ -110,6 +110,14 @@ impl Error {
         )
     }
 
+    /// The engine closed itself, and this is why.
+    pub(crate) fn failed(why: &str) -> Self {
+        Self::new(
+            ErrorKind::Closed,
+            format!("the transcriber closed itself: {why}; open another one"),
+        )
+    }
+
     /// Where in the input it went wrong: the index of a packet or sample.
     #[must_use]
     pub fn at(mut self, index: usize) -> Self {

@@ -3,7 +3,8 @@
 //! Each thread of an engine reports to that engine's own sink, so two engines in one process do
 //! not see each other's records, and without a sink nothing is made or printed.
 
-use std::fmt::Write as _;
+use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use tracing::field::{Field, Visit};
@@ -11,14 +12,29 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher};
 
 /// One record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogRecord {
     /// `error`, `warn`, `info` or `debug`.
     pub level: &'static str,
     /// The module that reports.
     pub target: String,
-    /// The text, with the record's fields behind it.
+    /// The text.
     pub message: String,
+    /// What the text is about, by name.
+    pub fields: Vec<(&'static str, Value)>,
+    /// The job that was worked on.
+    pub job: Option<Arc<str>>,
+}
+
+/// The value of a field.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A number.
+    Number(f64),
+    /// Yes or no.
+    Bool(bool),
+    /// Anything else.
+    Text(String),
 }
 
 /// Receives records on the engine's threads; must not wait.
@@ -39,6 +55,29 @@ impl Log {
     }
 }
 
+thread_local! {
+    static JOB: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
+}
+
+/// What this thread logs is the job's as long as the result lives.
+pub(crate) fn job(id: &Arc<str>) -> JobScope {
+    JobScope {
+        before: JOB.replace(Some(Arc::clone(id))),
+        _same_thread: PhantomData,
+    }
+}
+
+pub(crate) struct JobScope {
+    before: Option<Arc<str>>,
+    _same_thread: PhantomData<*const ()>,
+}
+
+impl Drop for JobScope {
+    fn drop(&mut self) {
+        JOB.replace(self.before.take());
+    }
+}
+
 struct Reporter(LogSink);
 
 impl Subscriber for Reporter {
@@ -47,8 +86,8 @@ impl Subscriber for Reporter {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut message = Message::default();
-        event.record(&mut message);
+        let mut content = Content::default();
+        event.record(&mut content);
         (self.0)(LogRecord {
             level: match *event.metadata().level() {
                 Level::ERROR => "error",
@@ -57,7 +96,9 @@ impl Subscriber for Reporter {
                 _ => "debug",
             },
             target: event.metadata().target().to_owned(),
-            message: message.0,
+            message: content.message,
+            fields: content.fields,
+            job: JOB.with_borrow(Clone::clone),
         });
     }
 
@@ -72,17 +113,38 @@ impl Subscriber for Reporter {
 }
 
 #[derive(Default)]
-struct Message(String);
+struct Content {
+    message: String,
+    fields: Vec<(&'static str, Value)>,
+}
 
-impl Visit for Message {
+impl Content {
+    fn add(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::Text(text)) => self.message = text,
+            (name, value) => self.fields.push((name, value)),
+        }
+    }
+}
+
+impl Visit for Content {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        // Writing to a String cannot fail.
-        let _ = if field.name() == "message" {
-            let rest = std::mem::take(&mut self.0);
-            write!(self.0, "{value:?}{rest}")
-        } else {
-            write!(self.0, " {}={value:?}", field.name())
-        };
+        self.add(field, Value::Text(format!("{value:?}")));
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, Value::Text(value.to_owned()));
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, Value::Bool(value));
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, Value::Number(value));
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, Value::Number(value as f64));
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, Value::Number(value as f64));
     }
 }
 
@@ -98,13 +160,39 @@ mod tests {
         let log = Log::new(Some(Arc::new(move |record| {
             sink.lock().unwrap().push(record);
         })));
-        log.scope(|| tracing::warn!(kept = 223, "prompt too long"));
+        let id = Arc::from("job-7");
+        log.scope(|| {
+            let _job = job(&id);
+            tracing::warn!(kept = 223, code = "X", ?id, "prompt too long");
+        });
         Log::new(None).scope(|| tracing::error!("somebody else's"));
         tracing::error!("nobody's");
         log.scope(|| tracing::trace!("too fine"));
         let records = seen.lock().unwrap();
         assert_eq!(records.len(), 1);
         assert_eq!(records[0].level, "warn");
-        assert_eq!(records[0].message, "prompt too long kept=223");
+        assert_eq!(records[0].message, "prompt too long");
+        assert_eq!(records[0].job, Some(id));
+        let fields = [
+            ("kept", Value::Number(223.0)),
+            ("code", Value::Text("X".into())),
+            ("id", Value::Text("\"job-7\"".into())),
+        ];
+        assert_eq!(records[0].fields, fields);
+    }
+
+    #[test]
+    fn a_thread_logs_in_the_name_of_the_job_it_works_on_and_of_none_after_it() {
+        let current = || JOB.with_borrow(Clone::clone);
+        let (outer, inner) = (Arc::from("outer"), Arc::from("inner"));
+        {
+            let _outer = job(&outer);
+            {
+                let _inner = job(&inner);
+                assert_eq!(current(), Some(inner.clone()));
+            }
+            assert_eq!(current(), Some(outer.clone()));
+        }
+        assert_eq!(current(), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What comes out: plain data, every time in milliseconds on the input's own timeline.
 
 /// The text of one job and what is known about it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Transcript {
     /// The job's id: the caller's own, or one made up.
     pub id: String,

@@ -15,6 +15,17 @@ pub enum Samples {
     I16(Vec<i16>),
 }
 
+impl Samples {
+    /// Memory that the samples take.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::F32(samples) => size_of_val(samples.as_slice()),
+            Self::I16(samples) => size_of_val(samples.as_slice()),
+        }
+    }
+}
+
 /// Uncompressed audio as the caller has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pcm {

@@ -19,6 +19,7 @@ mod framing;
 mod options;
 mod promise;
 mod results;
+mod stats;
 mod transcriber;
 
 use napi::Env;

@@ -24,6 +24,12 @@ pub struct EngineOptions {
     /// Jobs admitted at once, waiting and running, 1 to 65536. Default 64. Above it:
     /// `ERR_QUEUE_FULL`.
     pub max_queue: Option<f64>,
+    /// Bytes of input that the admitted jobs may hold together: packets, samples and files given as
+    /// bytes, from 1 up. Default 1073741824 (1 GiB). Above it: `ERR_QUEUE_FULL`. A job that comes
+    /// alone may hold more, and a file given by its path holds none.
+    pub max_queued_bytes: Option<f64>,
+    /// Whether the log records of finished jobs carry their text. Default false.
+    pub log_text: Option<bool>,
     /// Defaults for jobs that bring no `vad` of their own.
     pub vad: Option<VadOptions>,
 }
@@ -59,7 +65,7 @@ pub struct VadOptions {
 /// How one job is to be transcribed.
 #[napi(object, object_to_js = false)]
 pub struct JobOptions {
-    /// Appears in the transcript. Default: made up.
+    /// Appears in the transcript and in every log record of the job. Default: made up.
     pub id: Option<String>,
     /// ISO 639-1 code of the spoken language, or `auto` to detect it. Default: `en` for an
     /// English-only model, else `auto`.
@@ -100,6 +106,10 @@ impl TryFrom<EngineOptions> for options::EngineOptions {
         if let Some(max_queue) = from.max_queue {
             engine.max_queue = integer("maxQueue", max_queue)?;
         }
+        if let Some(bytes) = from.max_queued_bytes {
+            engine.max_queued_bytes = whole("maxQueuedBytes", bytes, MAX_SAFE_INTEGER)?;
+        }
+        engine.log_text = from.log_text.unwrap_or(engine.log_text);
         if let Some(vad) = from.vad {
             engine.vad = options::VadOverrides::from(vad).over(engine.vad);
         }
@@ -211,7 +221,14 @@ fn timeout(ms: f64) -> Result<Duration> {
 
 /// JavaScript has one number type; a count that is not a whole number is a mistake, not 0.
 pub fn integer(name: &str, value: f64) -> Result<usize> {
-    if value >= 0.0 && value <= f64::from(u32::MAX) && value.fract() == 0.0 {
+    whole(name, value, f64::from(u32::MAX))
+}
+
+/// Up to here JavaScript's numbers tell all whole numbers apart.
+const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
+
+fn whole(name: &str, value: f64, max: f64) -> Result<usize> {
+    if value >= 0.0 && value <= max && value.fract() == 0.0 {
         return Ok(value as usize);
     }
     Err(Error::invalid_argument(format!(

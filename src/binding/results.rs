@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use napi::bindgen_prelude::Either3;
 use napi_derive::napi;
 
 use crate::cpu::CpuLevel;
-use crate::engine::{self, StatsSnapshot};
+use crate::engine;
 use crate::log;
 use crate::transcript;
 
@@ -114,6 +115,8 @@ pub struct EngineInfo {
     pub backend: String,
     /// The device really in use.
     pub device: String,
+    /// Bytes of the model's weights.
+    pub model_bytes: f64,
     /// CPU threads for inference.
     pub threads: u32,
     /// Instruction set level that this addon was compiled for.
@@ -132,31 +135,6 @@ pub struct Versions {
     pub whisper: String,
     /// libopus, bundled.
     pub opus: String,
-}
-
-/// A snapshot of the counters of a transcriber.
-#[napi(object, object_from_js = false)]
-pub struct EngineStats {
-    /// Jobs admitted that no stage works on at the moment.
-    pub queued: u32,
-    /// Jobs that a stage works on at the moment.
-    pub running: u32,
-    /// Jobs answered with a transcript.
-    pub completed: f64,
-    /// Jobs answered with an error, by code; `ERR_ABORTED` counts aborted signals.
-    pub failed: HashMap<String, f64>,
-    /// Audio decoded or converted, in milliseconds.
-    pub audio_ms: f64,
-    /// Time spent decoding, added up over all jobs, in milliseconds.
-    pub decode_ms: f64,
-    /// Time spent in voice activity detection.
-    pub vad_ms: f64,
-    /// Time spent in Whisper.
-    pub inference_ms: f64,
-    /// Stages that failed and were rebuilt.
-    pub restarts: u32,
-    /// The device in use.
-    pub device: String,
 }
 
 /// Something a job tells while it runs; one of the two is set.
@@ -178,6 +156,11 @@ pub struct LogRecord {
     pub target: String,
     /// The text.
     pub message: String,
+    /// The job it is about, if there is one.
+    pub id: Option<String>,
+    /// Details by name, if there are any.
+    #[napi(ts_type = "Record<string, string | number | boolean>")]
+    pub fields: Option<HashMap<String, Either3<String, f64, bool>>>,
 }
 
 impl From<transcript::Transcript> for Transcript {
@@ -260,6 +243,7 @@ impl From<&engine::EngineInfo> for EngineInfo {
                 .collect(),
             backend: recognizer.backend.to_owned(),
             device: recognizer.device.clone(),
+            model_bytes: recognizer.model_bytes as f64,
             threads: from.threads as u32,
             cpu_level: CpuLevel::BUILT_FOR.as_str().to_owned(),
             versions: Versions {
@@ -267,27 +251,6 @@ impl From<&engine::EngineInfo> for EngineInfo {
                 whisper: from.whisper_version.to_owned(),
                 opus: from.opus_version.to_owned(),
             },
-        }
-    }
-}
-
-impl EngineStats {
-    pub fn new(from: StatsSnapshot, device: &str) -> Self {
-        Self {
-            queued: from.queued as u32,
-            running: from.running as u32,
-            completed: from.completed as f64,
-            failed: from
-                .failed
-                .into_iter()
-                .map(|(kind, count)| (kind.code().to_owned(), count as f64))
-                .collect(),
-            audio_ms: from.audio_ms,
-            decode_ms: from.decode_ms,
-            vad_ms: from.vad_ms,
-            inference_ms: from.inference_ms,
-            restarts: from.restarts as u32,
-            device: device.to_owned(),
         }
     }
 }
@@ -309,10 +272,21 @@ impl From<engine::Event> for JobEvent {
 
 impl From<log::LogRecord> for LogRecord {
     fn from(from: log::LogRecord) -> Self {
+        let fields = from.fields.into_iter().map(|(name, value)| {
+            let value = match value {
+                log::Value::Text(text) => Either3::A(text),
+                log::Value::Number(number) => Either3::B(number),
+                log::Value::Bool(yes) => Either3::C(yes),
+            };
+            (name.to_owned(), value)
+        });
+        let fields: HashMap<_, _> = fields.collect();
         Self {
             level: from.level.to_owned(),
             target: from.target,
             message: from.message,
+            id: from.job.map(|id| id.to_string()),
+            fields: (!fields.is_empty()).then_some(fields),
         }
     }
 }

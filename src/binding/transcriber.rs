@@ -13,7 +13,8 @@ use napi_derive::napi;
 use super::engines::{self, Slot, State};
 use super::options::{EngineOptions, JobOptions, integer};
 use super::promise::Promise;
-use super::results::{EngineInfo, EngineStats, JobEvent, LogRecord, Transcript};
+use super::results::{EngineInfo, JobEvent, LogRecord, Transcript};
+use super::stats::EngineCounters;
 use crate::audio::{Pcm, Samples};
 use crate::cancel::Cancel;
 use crate::engine::{Engine, EventSink, Input, StatsReader};
@@ -205,8 +206,8 @@ impl NativeTranscriber {
 
     /// The counters now.
     #[napi]
-    pub fn stats(&self) -> EngineStats {
-        EngineStats::new(self.stats.snapshot(), &self.info.device)
+    pub fn stats(&self) -> EngineCounters {
+        EngineCounters::new(self.stats.snapshot(), &self.info)
     }
 
     /// Closes the engine; called once. Resolves when its models are freed.

@@ -1,11 +1,13 @@
 //! First stage, on the blocking pool: input to 16 kHz mono, piece by piece, with a decoder of the
-//! job's own. A job takes one thread for one piece at a time, so long files pass no short job by.
+//! job's own. A job takes one turn for one piece at a time, so long files pass no short job by.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::fault::{self, Place};
 use super::flow::{Credit, Flow, Message, Part, Summary};
 use super::job::{Input, Ticket, elapsed_ms};
 use super::stats::Stats;
@@ -13,6 +15,7 @@ use crate::audio::{MaxDuration, SAMPLE_RATE_HZ, Source, samples_to_ms};
 use crate::cancel::Cause;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::Log;
+use crate::options::Priority;
 use crate::transcript::Timings;
 
 /// Samples in a piece, 30 s: a window for Whisper and some.
@@ -26,9 +29,41 @@ pub(crate) struct Audio {
     pub credit: Credit,
 }
 
+/// Whose turn it is to decode. Decoding a second of Opus takes about a millisecond, so two at a time
+/// keep any device busy, and batch work never takes both.
+#[derive(Clone)]
+pub(crate) struct Turns {
+    all: Arc<Semaphore>,
+    batch: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(2)),
+            batch: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
+
+/// One turn, until it is dropped.
+type Turn = [Option<OwnedSemaphorePermit>; 2];
+
+impl Turns {
+    async fn take(&self, priority: Priority) -> Turn {
+        let batch = match priority {
+            Priority::Interactive => None,
+            // The semaphores are never closed.
+            Priority::Batch => Arc::clone(&self.batch).acquire_owned().await.ok(),
+        };
+        [batch, Arc::clone(&self.all).acquire_owned().await.ok()]
+    }
+}
+
 /// The decoding of one job.
 pub(crate) struct Decoding {
     pub flow: Arc<Flow>,
+    pub turns: Turns,
     pub log: Log,
     pub stats: Arc<Stats>,
     pub next: Sender<Message<Audio>>,
@@ -104,19 +139,32 @@ impl Decoding {
         }
     }
 
-    /// Runs `work` on the blocking pool. A panic in it fails the job and nothing else.
+    /// Runs `work` on the blocking pool when its turn comes. A panic in it fails the job and nothing
+    /// else. Once the job is given up, nobody waits: a read may hang, in a network that is gone.
     async fn turn<Output: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> Result<Output> + Send + 'static,
     ) -> Result<Output> {
         let (flow, log) = (Arc::clone(&self.flow), self.log.clone());
-        let turn = tokio::task::spawn_blocking(move || {
-            let _at_work = flow.work();
-            let started = Instant::now();
-            let outcome = flow.cancel.check().and_then(|()| log.scope(work));
-            (outcome, elapsed_ms(started))
-        });
-        let (outcome, took_ms) = turn.await.map_err(|cause| {
+        let taken = async {
+            let _turn = self.turns.take(self.flow.priority).await;
+            tokio::task::spawn_blocking(move || {
+                log.scope(|| {
+                    let _at_work = flow.work();
+                    let started = Instant::now();
+                    fault::inject(Place::Decode, &flow.id);
+                    let outcome = flow.cancel.check().and_then(|()| work());
+                    (outcome, elapsed_ms(started))
+                })
+            })
+            .await
+        };
+        let taken = tokio::select! {
+            biased;
+            taken = taken => taken,
+            cause = self.flow.cancel.cancelled() => return Err(cause.error()),
+        };
+        let (outcome, took_ms) = taken.map_err(|cause| {
             Error::new(
                 ErrorKind::WorkerFailed,
                 "the decoder failed on this input; please report it",
@@ -132,5 +180,83 @@ impl Decoding {
         let flow = Arc::clone(&self.flow);
         // Fails only when the stage is gone, and then drops the ticket, which answers the job.
         let _ = self.next.send(Message { flow, part });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cancel::{Cancel, CancelAll};
+    use crate::engine::admission::{Admission, Place};
+    use crate::engine::intake;
+    use crossbeam_channel::{Receiver, bounded, unbounded};
+
+    fn decoding(turns: &Turns, priority: Priority, cancel: &Cancel) -> Decoding {
+        let admission = Arc::new(Admission::new(1, 1));
+        let place = Place::take(&admission, 0).unwrap();
+        Decoding {
+            flow: Flow::new("id".into(), priority, cancel.clone(), place),
+            turns: turns.clone(),
+            log: Log::new(None),
+            stats: Arc::default(),
+            next: unbounded().0,
+            timings: Timings::default(),
+        }
+    }
+
+    /// A read that returns when `never` does, which is to say that it tells when it begins to hang.
+    fn hang(begun: &Sender<()>, never: &Receiver<()>) -> impl FnOnce() -> Result<()> + use<> {
+        let (begun, never) = (begun.clone(), never.clone());
+        move || {
+            begun.send(()).unwrap();
+            let _ = never.recv();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_read_that_hangs_keeps_nobody_waiting_once_its_job_is_given_up() {
+        let runtime = intake::runtime().unwrap();
+        let turns = Turns::default();
+        let (end, never) = bounded(0);
+        let (begun, has_begun) = unbounded();
+        let all = CancelAll::default();
+        for _ in 0..3 {
+            let cancel = Cancel::new(&all, None);
+            let mut job = decoding(&turns, Priority::Interactive, &cancel);
+            let read = hang(&begun, &never);
+            let hanging = runtime.spawn(async move { job.turn(read).await });
+            has_begun.recv().unwrap();
+            cancel.abort();
+            let outcome = runtime.block_on(hanging).unwrap();
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Aborted);
+        }
+        let mut next = decoding(&turns, Priority::Interactive, &Cancel::new(&all, None));
+        assert_eq!(runtime.block_on(next.turn(|| Ok(7))).unwrap(), 7);
+        drop(end);
+    }
+
+    #[test]
+    fn batch_work_leaves_a_turn_to_interactive_work() {
+        let runtime = intake::runtime().unwrap();
+        let turns = Turns::default();
+        let (end, never) = bounded(0);
+        let (begun, has_begun) = unbounded();
+        let cancel = Cancel::never();
+        let batch: Vec<_> = (0..5)
+            .map(|_| {
+                let mut job = decoding(&turns, Priority::Batch, &cancel);
+                let read = hang(&begun, &never);
+                runtime.spawn(async move { job.turn(read).await })
+            })
+            .collect();
+        has_begun.recv().unwrap();
+        let mut urgent = decoding(&turns, Priority::Interactive, &cancel);
+        assert_eq!(runtime.block_on(urgent.turn(|| Ok(7))).unwrap(), 7);
+        assert!(has_begun.is_empty(), "two batch jobs decode at once");
+        drop(end);
+        for job in batch {
+            runtime.block_on(job).unwrap().unwrap();
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::decode::Audio;
+use super::fault::{self, Place};
 use super::flow::{Credit, Flow, Message, Part, Summary};
 use super::job::{Event, Outcome, Ticket, elapsed_ms};
 use super::queue::Queue;
@@ -123,7 +124,10 @@ impl Detecting {
         let _at_work = self.flow.work();
         let detection = &mut self.detection;
         let mut segments = Vec::new();
-        vad.call(|vad| detection.push(vad, &audio.pcm, cancel, &mut segments))?;
+        vad.call(|vad| {
+            fault::inject(Place::Vad, &self.flow.id);
+            detection.push(vad, &audio.pcm, cancel, &mut segments)
+        })?;
         self.packer.hear(&audio.pcm);
         let mut windows = VecDeque::new();
         for segment in &segments {

@@ -1,15 +1,16 @@
 //! What goes from stage to stage: the parts of a job, in order, and what bounds them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::admission::{self, Place};
 use super::job::Ticket;
-use super::stats::Stats;
 use crate::audio::Report;
 use crate::cancel::{Cancel, Cause};
 use crate::error::Result;
+use crate::log::{self, JobScope};
 use crate::options::Priority;
 use crate::transcript::Timings;
 
@@ -17,10 +18,6 @@ use crate::transcript::Timings;
 /// windows is recognized, so the decoder of a long file waits for the slowest stage, and only for
 /// its own job.
 const PIECES_AHEAD: usize = 4;
-
-/// Room a channel needs for each admitted job, so that handing on never waits: what may be on its
-/// way, and the job's beginning and end.
-pub(crate) const PARTS_PER_JOB: usize = PIECES_AHEAD + 2;
 
 /// A right to have one piece on its way.
 pub(crate) type Credit = OwnedSemaphorePermit;
@@ -51,6 +48,7 @@ pub(crate) struct Summary {
 /// What every part of a job shares.
 pub(crate) struct Flow {
     pub key: u64,
+    pub id: Arc<str>,
     pub priority: Priority,
     pub cancel: Cancel,
     credit: Arc<Semaphore>,
@@ -58,10 +56,11 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    pub fn new(priority: Priority, cancel: Cancel, place: Place) -> Arc<Self> {
+    pub fn new(id: Arc<str>, priority: Priority, cancel: Cancel, place: Place) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
             key: NEXT.fetch_add(1, Ordering::Relaxed),
+            id,
             priority,
             cancel,
             credit: Arc::new(Semaphore::new(PIECES_AHEAD)),
@@ -83,43 +82,21 @@ impl Flow {
         self.credit.close();
     }
 
-    /// A stage works on the job as long as the result lives.
+    /// Nobody waits for the job any more: its place is free as soon as no stage works on it.
+    pub fn give_up(&self) {
+        self.place.give_up();
+    }
+
+    /// This thread works on the job as long as the result lives, and logs in its name.
     pub fn work(&self) -> AtWork<'_> {
-        if self.place.at_work.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.place.stats.begin();
-        }
-        AtWork(&self.place)
-    }
-}
-
-/// One of the bounded number of places; free when the last part of the job is gone.
-pub(crate) struct Place {
-    stats: Arc<Stats>,
-    /// Stages that work on the job at the moment.
-    at_work: AtomicUsize,
-}
-
-impl Place {
-    pub fn take(stats: &Arc<Stats>, limit: usize) -> Option<Self> {
-        stats.admit(limit).then(|| Self {
-            stats: Arc::clone(stats),
-            at_work: AtomicUsize::new(0),
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.stats.leave();
-    }
-}
-
-pub(crate) struct AtWork<'flow>(&'flow Place);
-
-impl Drop for AtWork<'_> {
-    fn drop(&mut self) {
-        if self.0.at_work.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.stats.end();
+        AtWork {
+            _place: self.place.work(),
+            _log: log::job(&self.id),
         }
     }
+}
+
+pub(crate) struct AtWork<'flow> {
+    _place: admission::AtWork<'flow>,
+    _log: JobScope,
 }

@@ -1,4 +1,4 @@
-//! A job: what was asked, and the promise that it is answered exactly once.
+//! A job as the stages have it: what was asked, and whom to answer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,10 +8,8 @@ use tokio::sync::oneshot;
 
 use super::EngineInfo;
 use super::flow::Summary;
-use super::stats::Stats;
 use crate::audio::{MaxDuration, Pcm, Source, samples_to_ms};
-use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::media::{self, MediaAudio};
 use crate::options::{JobOptions, VadOptions};
 use crate::opus::PacketList;
@@ -40,6 +38,17 @@ impl Input {
             Self::FileBytes(bytes) => Box::new(MediaAudio::open(media::Source::Bytes(bytes))?),
         })
     }
+
+    /// Memory that the input takes while it waits. A file is read when its turn comes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::Packets(list) => list.held_bytes(),
+            Self::Pcm(pcm) => pcm.samples.held_bytes(),
+            Self::File(_) => 0,
+            Self::FileBytes(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// What a job tells while it runs.
@@ -56,7 +65,7 @@ pub type EventSink = Box<dyn Fn(Event) + Send>;
 
 /// The job itself: what was asked, and whom to answer. One stage at a time holds it.
 pub(crate) struct Ticket {
-    pub id: String,
+    pub id: Arc<str>,
     pub options: JobOptions,
     /// The job's own VAD options over the engine's; `None` takes the whole input as speech.
     pub vad: Option<VadOptions>,
@@ -85,7 +94,7 @@ impl Reply {
         (Self(sender), receiver)
     }
 
-    fn send(self, result: Result<Transcript>) {
+    pub fn send(self, result: Result<Transcript>) {
         // The other side is gone when the job was given up; then nobody waits for an answer.
         let _ = self.0.send(result);
     }
@@ -123,7 +132,7 @@ impl Ticket {
             })
             .collect();
         let transcript = Transcript {
-            id: self.id,
+            id: self.id.to_string(),
             empty_reason: outcome.text.is_empty().then_some(outcome.empty_reason),
             text: outcome.text,
             language: outcome.language.0.to_owned(),
@@ -159,56 +168,4 @@ fn finish_timings(timings: Timings, submitted: Instant, duration_ms: f64) -> Tim
 
 pub(crate) fn elapsed_ms(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
-}
-
-/// The waiting side of a job. Dropping it gives the job up.
-#[must_use = "dropping the handle gives the job up"]
-pub struct JobHandle {
-    pub(super) cancel: Cancel,
-    pub(super) reply: oneshot::Receiver<Result<Transcript>>,
-    pub(super) stats: Arc<Stats>,
-    pub(super) settled: bool,
-}
-
-impl JobHandle {
-    /// Gives the job up, from any thread and however often.
-    #[must_use]
-    pub fn canceller(&self) -> Cancel {
-        self.cancel.clone()
-    }
-
-    /// The answer, or the reason why there will be none: the caller is not kept waiting for a
-    /// stage to notice that the job was given up.
-    pub async fn outcome(mut self) -> Result<Transcript> {
-        let result = tokio::select! {
-            biased;
-            reply = &mut self.reply => reply.unwrap_or_else(|_| Err(self.abandoned())),
-            cause = self.cancel.cancelled() => Err(cause.error()),
-        };
-        self.settled = true;
-        self.stats.settled(result.as_ref().err());
-        result
-    }
-
-    fn abandoned(&self) -> Error {
-        self.cancel.cause().map_or_else(
-            || {
-                Error::new(
-                    ErrorKind::WorkerFailed,
-                    "the stage that held the job stopped without an answer; try again",
-                )
-            },
-            crate::cancel::Cause::error,
-        )
-    }
-}
-
-impl Drop for JobHandle {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.cancel.abort();
-            self.stats
-                .settled(Some(&crate::cancel::Cause::Aborted.error()));
-        }
-    }
 }

@@ -1,47 +1,48 @@
 //! The engine: three stages with a channel between each, and one way through them.
 //!
-//! A job's parts go from stage to stage in order, and its ticket with the first of them. Admission
-//! bounds the number of jobs and credit the pieces of each, and every channel has room for all of
-//! them, so no stage ever waits to hand on.
+//! A job's parts go from stage to stage in order, and its ticket with the first of them. The
+//! channels themselves are unbounded, so that no stage ever waits to hand on: admission bounds the
+//! number of jobs and the bytes of their input, and credit the pieces that each has on its way.
 
+mod admission;
 mod decode;
 mod detect;
+mod fault;
 mod flow;
+mod handle;
+mod intake;
 mod job;
 mod queue;
 mod recognize;
 mod stage;
 mod stats;
+mod times;
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use crossbeam_channel::{Receiver, bounded, unbounded};
 
-pub use job::{Event, EventSink, Input, JobHandle};
+pub use handle::JobHandle;
+pub use job::{Event, EventSink, Input};
 pub use stage::Build;
 pub use stats::StatsSnapshot;
+pub use times::{Quantiles, TimeQuantiles};
 
-use crate::cancel::{Cancel, CancelAll};
+use crate::cancel::CancelAll;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Log, LogSink};
 use crate::options::{EngineOptions, JobOptions};
 use crate::opus;
-use crate::transcript::{Timings, Transcript};
+use crate::transcript::Transcript;
 use crate::vad::{Silero, Vad};
 use crate::whisper::{self, Recognizer, RecognizerInfo, Whisper};
-use decode::{Audio, Decoding};
-use flow::{Flow, Message, PARTS_PER_JOB, Place};
-use job::{Reply, Ticket};
+use admission::Admission;
+use decode::Audio;
+use flow::Message;
+use intake::{Intake, Shared};
+use stage::Surroundings;
 use stats::Stats;
-
-/// Decoding a second of Opus takes about a millisecond, so two threads keep any device busy.
-const DECODE_THREADS: usize = 2;
 
 /// How the stages get their models. Each closure runs on its stage's own thread.
 pub struct Models {
@@ -82,19 +83,8 @@ pub struct Engine {
     /// `None` from the moment the engine closes.
     intake: Option<Intake>,
     stages: Vec<JoinHandle<()>>,
-    settled: mpsc::Receiver<Infallible>,
-    cancel_all: CancelAll,
-    options: EngineOptions,
-    info: Arc<EngineInfo>,
-    stats: Arc<Stats>,
-    log: Log,
-}
-
-/// What is needed to take a job in. Dropping it is what ends the stages, one after the other.
-struct Intake {
-    runtime: Runtime,
-    jobs: Sender<Message<Audio>>,
-    settling: mpsc::Sender<Infallible>,
+    admission: Arc<Admission>,
+    shared: Shared,
 }
 
 impl Engine {
@@ -117,43 +107,46 @@ impl Engine {
     /// Opens an engine with any models.
     pub fn open_with(options: EngineOptions, models: Models, log: Option<LogSink>) -> Result<Self> {
         options.validate()?;
-        let log = Log::new(log);
-        let stats = Arc::new(Stats::default());
-        let parts = options.max_queue * PARTS_PER_JOB;
-        let (to_vad, from_decode) = bounded::<Message<Audio>>(parts);
-        let (to_gpu, from_vad) = bounded(parts);
+        let runtime = intake::runtime()?;
+        let surroundings = Surroundings {
+            log: Log::new(log),
+            stats: Arc::default(),
+            cancel_all: CancelAll::default(),
+            runtime: runtime.handle().clone(),
+        };
+        let stats = &surroundings.stats;
+        let (to_vad, from_decode) = unbounded::<Message<Audio>>();
+        let (to_gpu, from_vad) = unbounded();
         let (vad_ready, vad_opened) = bounded::<Result<()>>(1);
         let (gpu_ready, gpu_opened) = bounded::<Result<RecognizerInfo>>(1);
         let gpu = stage::spawn(
             "opuscribe-gpu",
-            &log,
-            &stats,
+            surroundings.clone(),
             models.recognizer,
             gpu_ready,
             |recognizer| recognizer.info().clone(),
             {
-                let stats = Arc::clone(&stats);
+                let stats = Arc::clone(stats);
                 move |recognizer| recognize::run(&from_vad, recognizer, &stats)
             },
         )?;
         let vad = stage::spawn(
             "opuscribe-vad",
-            &log,
-            &stats,
+            surroundings.clone(),
             models.vad,
             vad_ready,
             |_| (),
             {
-                let stats = Arc::clone(&stats);
+                let stats = Arc::clone(stats);
                 move |vad| detect::run(&from_decode, to_gpu, vad, &stats)
             },
         )?;
         let stages = vec![vad, gpu];
         let opened = opened(&gpu_opened).and_then(|recognizer| {
             opened(&vad_opened)?;
-            Ok((recognizer, runtime()?))
+            Ok(recognizer)
         });
-        let (recognizer, runtime) = match opened {
+        let recognizer = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 drop(to_vad);
@@ -161,7 +154,6 @@ impl Engine {
                 return Err(error);
             }
         };
-        let (settling, settled) = mpsc::channel(1);
         let info = EngineInfo {
             model: options.model.display().to_string(),
             recognizer,
@@ -169,19 +161,20 @@ impl Engine {
             whisper_version: whisper::library_version(),
             opus_version: opus::library_version(),
         };
-        Ok(Self {
-            intake: Some(Intake {
-                runtime,
-                jobs: to_vad,
-                settling,
-            }),
-            stages,
-            settled,
-            cancel_all: CancelAll::default(),
-            options,
+        let admission = Arc::new(Admission::new(options.max_queue, options.max_queued_bytes));
+        let shared = Shared {
+            options: Arc::new(options),
             info: Arc::new(info),
-            stats,
-            log,
+            stats: surroundings.stats,
+            cancel_all: surroundings.cancel_all,
+            log: surroundings.log,
+        };
+        let intake = Intake::new(runtime, to_vad, Arc::clone(&admission), shared.clone());
+        Ok(Self {
+            intake: Some(intake),
+            stages,
+            admission,
+            shared,
         })
     }
 
@@ -192,48 +185,8 @@ impl Engine {
         options: JobOptions,
         events: Option<EventSink>,
     ) -> Result<JobHandle> {
-        let submitted = Instant::now();
         let intake = self.intake.as_ref().ok_or_else(Error::closed)?;
-        options.validate(&self.info.recognizer.languages)?;
-        let vad = options.vad.resolve(self.options.vad);
-        vad.map_or(Ok(()), |vad| vad.validate())?;
-        let limit = self.options.max_queue;
-        let place = Place::take(&self.stats, limit).ok_or_else(|| {
-            let retry_after_ms = self.stats.retry_after_ms();
-            Error::new(
-                ErrorKind::QueueFull,
-                format!("{limit} jobs are in the queue; try again in {retry_after_ms} ms"),
-            )
-            .retry_after(retry_after_ms)
-        })?;
-        let deadline = options
-            .timeout
-            .and_then(|timeout| submitted.checked_add(timeout));
-        let cancel = Cancel::new(&self.cancel_all, deadline);
-        let (reply, answer) = Reply::new();
-        let ticket = Ticket {
-            id: options.id.clone().unwrap_or_else(next_id),
-            vad,
-            events,
-            submitted,
-            engine: Arc::clone(&self.info),
-            reply,
-            options,
-        };
-        let decoding = Decoding {
-            flow: Flow::new(ticket.options.priority, cancel.clone(), place),
-            log: self.log.clone(),
-            stats: Arc::clone(&self.stats),
-            next: intake.jobs.clone(),
-            timings: Timings::default(),
-        };
-        intake.runtime.spawn(decoding.run(Box::new(ticket), input));
-        Ok(JobHandle {
-            cancel,
-            reply: answer,
-            stats: Arc::clone(&self.stats),
-            settled: false,
-        })
+        intake.submit(input, options, events)
     }
 
     /// Hands the job's outcome to `done`, on a thread of the engine's; `done` must not wait. The
@@ -243,38 +196,37 @@ impl Engine {
         handle: JobHandle,
         done: impl FnOnce(Result<Transcript>) + Send + 'static,
     ) {
-        let Some(intake) = &self.intake else {
-            return done(Err(Error::closed()));
-        };
-        let settling = intake.settling.clone();
-        intake.runtime.spawn(async move {
-            done(handle.outcome().await);
-            drop(settling);
-        });
+        match &self.intake {
+            Some(intake) => intake.deliver(handle, done),
+            None => done(Err(Error::closed())),
+        }
     }
 
     /// What the engine is made of.
     #[must_use]
     pub fn info(&self) -> &Arc<EngineInfo> {
-        &self.info
+        &self.shared.info
     }
 
     /// The options it was opened with.
     #[must_use]
     pub fn options(&self) -> &EngineOptions {
-        &self.options
+        &self.shared.options
     }
 
     /// A reader of the counters that outlives the engine.
     #[must_use]
     pub fn stats(&self) -> StatsReader {
-        StatsReader(Arc::clone(&self.stats))
+        StatsReader {
+            stats: Arc::clone(&self.shared.stats),
+            admission: Arc::clone(&self.admission),
+        }
     }
 
     /// Gives up every job, from any thread, while the engine lives or closes.
     #[must_use]
     pub fn cancel_all(&self) -> CancelAll {
-        self.cancel_all.clone()
+        self.shared.cancel_all.clone()
     }
 
     /// Takes nothing more in, finishes what it holds if `drain`, else gives it up, and waits until
@@ -284,25 +236,16 @@ impl Engine {
     }
 
     fn shut_down(&mut self, drain: bool) {
-        let Some(Intake {
-            runtime,
-            jobs,
-            settling,
-        }) = self.intake.take()
-        else {
+        let Some(intake) = self.intake.take() else {
             return;
         };
         if !drain {
-            self.cancel_all.cancel();
+            self.shared.cancel_all.cancel();
         }
-        // The VAD stage ends when the last decoder has let go of the channel, and the GPU stage
-        // when the VAD stage has; each drops its model on its way out.
-        drop(jobs);
-        join(std::mem::take(&mut self.stages));
-        drop(settling);
-        // Nothing is ever sent: this ends when the last `deliver` has dropped its sender.
-        self.settled.blocking_recv();
-        drop(runtime);
+        // The VAD stage ends when the intake and the last decoder have let go of the channel, and
+        // the GPU stage when the VAD stage has; each drops its model on its way out.
+        let stages = std::mem::take(&mut self.stages);
+        intake.close(|| join(stages));
     }
 }
 
@@ -314,26 +257,17 @@ impl Drop for Engine {
 
 /// Reads the counters of an engine, also after it is gone.
 #[derive(Debug, Clone)]
-pub struct StatsReader(Arc<Stats>);
+pub struct StatsReader {
+    stats: Arc<Stats>,
+    admission: Arc<Admission>,
+}
 
 impl StatsReader {
     /// The counters now; never waits.
     #[must_use]
     pub fn snapshot(&self) -> StatsSnapshot {
-        self.0.snapshot()
+        self.stats.snapshot(self.admission.load())
     }
-}
-
-fn runtime() -> Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .max_blocking_threads(DECODE_THREADS)
-        .thread_name("opuscribe-io")
-        .enable_time()
-        .build()
-        .map_err(|cause| {
-            Error::new(ErrorKind::OutOfMemory, "cannot start the engine's threads").caused_by(cause)
-        })
 }
 
 fn opened<Ready>(stage: &Receiver<Result<Ready>>) -> Result<Ready> {
@@ -350,9 +284,4 @@ fn join(stages: Vec<JoinHandle<()>>) {
         // A stage contains the panics of its model; one of its own has failed its jobs already.
         let _ = stage.join();
     }
-}
-
-fn next_id() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    format!("job-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }

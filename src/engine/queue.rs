@@ -126,4 +126,50 @@ mod tests {
         queue.remove(&2);
         assert_eq!(drain(&mut queue), [0, 1, 3, 4, 5]);
     }
+
+    /// Every sequence of eight steps, against what must hold whatever happens.
+    #[test]
+    fn in_every_order_nothing_is_lost_or_doubled_and_batch_gets_its_turn() {
+        const STEPS: u32 = 8;
+        for sequence in 0..5_u32.pow(STEPS) {
+            let mut queue = Queue::default();
+            // What must come out: in its class first come, first served.
+            let mut expected: [VecDeque<u32>; 2] = Default::default();
+            let class = |priority| usize::from(priority == Priority::Batch);
+            for step in 0..STEPS {
+                match sequence / 5_u32.pow(step) % 5 {
+                    0 => {
+                        queue.push(Priority::Interactive, step);
+                        expected[class(Priority::Interactive)].push_back(step);
+                    }
+                    1 => {
+                        queue.push(Priority::Batch, step);
+                        expected[class(Priority::Batch)].push_back(step);
+                    }
+                    2 => {
+                        let gone = expected[0].pop_back().or_else(|| expected[1].pop_back());
+                        if let Some(job) = gone {
+                            queue.remove(&job);
+                        }
+                    }
+                    _ if expected.iter().all(VecDeque::is_empty) => {
+                        assert!(queue.is_empty());
+                        assert_eq!(queue.pop(), None);
+                    }
+                    again => {
+                        let job = queue.pop().unwrap();
+                        let of = usize::from(expected[0].front() != Some(&job));
+                        assert_eq!(expected[of].pop_front(), Some(job), "{sequence}");
+                        if again == 3 {
+                            let priority = [Priority::Interactive, Priority::Batch][of];
+                            queue.put_back(priority, job);
+                            expected[of].push_front(job);
+                        }
+                    }
+                }
+            }
+            let left: usize = expected.iter().map(VecDeque::len).sum();
+            assert_eq!(drain(&mut queue).len(), left);
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crossbeam_channel::Receiver;
 
 use super::detect::Speech;
+use super::fault::{self, Place};
 use super::flow::{Flow, Message, Part, Summary};
 use super::job::{Event, Outcome, Ticket, elapsed_ms};
 use super::queue::Queue;
@@ -217,7 +218,10 @@ impl Recognizing {
             temperatures: &options.temperatures,
         };
         let cancel = &self.flow.cancel;
-        let recognition = recognizer.call(|model| model.recognize(&audio, &request, cancel))?;
+        let recognition = recognizer.call(|model| {
+            fault::inject(Place::Gpu, &self.flow.id);
+            model.recognize(&audio, &request, cancel)
+        })?;
         let first_new = self.segments.len();
         self.add(recognition, &timeline);
         for segment in &self.segments[first_new..] {

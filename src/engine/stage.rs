@@ -3,46 +3,59 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use tokio::runtime::Handle;
 
 use super::stats::Stats;
+use crate::cancel::CancelAll;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::Log;
 
 /// Builds a stage's model on the stage's own thread; called again after a panic.
 pub type Build<Model> = Box<dyn Fn() -> Result<Box<Model>> + Send>;
 
-/// Rebuilds in a row, without a success between them, before a stage gives up.
-const MAX_RESTARTS: usize = 3;
+/// How long to wait before each rebuild in a row, without a success between them. After the last
+/// the engine closes itself: what fails five times running does not heal.
+const BACKOFF_MS: [u64; 4] = [0, 100, 400, 1600];
 /// whisper.cpp tokenises prompts with recursive regular expressions.
 const STACK_BYTES: usize = 16 * 1024 * 1024;
+
+/// What every stage of an engine shares.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub log: Log,
+    pub stats: Arc<Stats>,
+    pub cancel_all: CancelAll,
+    /// Keeps the time.
+    pub runtime: Handle,
+}
 
 /// Starts a stage. Its model is built and its `Ready` sent before `body` runs; a model that cannot
 /// be built is reported the same way, and the thread ends.
 pub(crate) fn spawn<Model: ?Sized + 'static, Ready: Send + 'static>(
-    name: &str,
-    log: &Log,
-    stats: &Arc<Stats>,
+    name: &'static str,
+    surroundings: Surroundings,
     build: Build<Model>,
     ready: Sender<Result<Ready>>,
     describe: impl FnOnce(&Model) -> Ready + Send + 'static,
     body: impl FnOnce(Supervised<Model>) + Send + 'static,
 ) -> Result<JoinHandle<()>> {
-    let log = log.clone();
-    let stats = Arc::clone(stats);
     std::thread::Builder::new()
         .name(name.to_owned())
         .stack_size(STACK_BYTES)
         .spawn(move || {
+            let log = surroundings.log.clone();
             log.scope(|| {
                 let mut supervised = Supervised {
+                    name,
+                    surroundings,
                     build,
                     model: None,
-                    restarts: 0,
-                    stats,
+                    failures: Failures::default(),
                 };
-                let outcome = supervised.call(|model| Ok(describe(model)));
+                let outcome = supervised.first(describe);
                 let built = outcome.is_ok();
                 // The opener waits for this unless it has given up on another stage.
                 let _ = ready.send(outcome);
@@ -62,63 +75,147 @@ pub(crate) fn spawn<Model: ?Sized + 'static, Ready: Send + 'static>(
 
 /// A model that survives its own panics: the call fails, and the next one finds a new model.
 pub(crate) struct Supervised<Model: ?Sized> {
+    name: &'static str,
+    surroundings: Surroundings,
     build: Build<Model>,
     model: Option<Box<Model>>,
-    restarts: usize,
-    stats: Arc<Stats>,
+    failures: Failures,
+}
+
+/// Failures in a row.
+#[derive(Default)]
+struct Failures {
+    count: usize,
+    last: Option<Instant>,
 }
 
 impl<Model: ?Sized> Supervised<Model> {
-    /// Runs `work` on the model. A panic in it, or in building or dropping the model, becomes
+    /// Builds the model for the first time. What goes wrong is the opener's to know.
+    fn first<Ready>(&mut self, describe: impl FnOnce(&Model) -> Ready) -> Result<Ready> {
+        let built = caught(|| (self.build)());
+        let model = built.unwrap_or_else(|panic| Err(panic.error("opened")))?;
+        let ready = describe(&model);
+        self.model = Some(model);
+        Ok(ready)
+    }
+
+    /// Runs `work` on the model. A panic in it, or in dropping the model, becomes
     /// [`ErrorKind::WorkerFailed`]. What `work` borrows may be half changed then; the caller
     /// answers the job with the error and drops it.
     pub fn call<Output>(
         &mut self,
         work: impl FnOnce(&mut Model) -> Result<Output>,
     ) -> Result<Output> {
-        if self.restarts > MAX_RESTARTS {
+        if self.model.is_none() {
+            self.rebuild()?;
+        }
+        let Some(model) = &mut self.model else {
             return Err(Error::new(
                 ErrorKind::WorkerFailed,
-                format!(
-                    "the stage failed {MAX_RESTARTS} times in a row and gave up; open another \
-                     transcriber"
-                ),
+                "the stage has no model",
             ));
-        }
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let model = match &mut self.model {
-                Some(model) => model,
-                empty => empty.insert((self.build)()?),
-            };
-            work(model)
-        }));
-        match outcome {
+        };
+        match caught(|| work(model)) {
             Ok(result) => {
                 if result.is_ok() {
-                    self.restarts = 0;
+                    self.failures = Failures::default();
                 }
                 result
             }
             Err(panic) => {
-                self.restarts += 1;
-                self.stats.restarted();
                 let broken = self.model.take();
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
-                let what = describe_panic(panic.as_ref());
-                tracing::error!("the stage panicked and is rebuilt: {what}");
-                Err(Error::new(
-                    ErrorKind::WorkerFailed,
-                    format!("the stage failed while it held the job: {what}; try again"),
-                ))
+                let _ = caught(|| drop(broken));
+                self.failed(&panic.what);
+                Err(panic.error("held the job"))
             }
         }
     }
+
+    /// Another model, after a pause that grows with the failures in a row.
+    fn rebuild(&mut self) -> Result<()> {
+        self.pause()?;
+        match caught(|| (self.build)()) {
+            Ok(Ok(model)) => {
+                self.model = Some(model);
+                self.surroundings.stats.restarted();
+                tracing::info!(stage = self.name, "the stage has been rebuilt");
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                self.failed(&error.to_string());
+                Err(Error::new(
+                    ErrorKind::WorkerFailed,
+                    format!("the stage {} cannot be rebuilt; try again", self.name),
+                )
+                .caused_by(error))
+            }
+            Err(panic) => {
+                self.failed(&panic.what);
+                Err(panic.error("was rebuilt for the job"))
+            }
+        }
+    }
+
+    /// Waits on the engine's clock, and no longer than the engine is wanted.
+    fn pause(&self) -> Result<()> {
+        let Surroundings {
+            cancel_all,
+            runtime,
+            ..
+        } = &self.surroundings;
+        let pause = BACKOFF_MS
+            .get(self.failures.count.saturating_sub(1))
+            .map_or(Duration::ZERO, |ms| Duration::from_millis(*ms));
+        let passed = self.failures.last.map_or(pause, |last| last.elapsed());
+        let left = pause.saturating_sub(passed);
+        if !left.is_zero() {
+            // Either outcome is looked at below.
+            let _ = runtime
+                .block_on(async { tokio::time::timeout(left, cancel_all.cancelled()).await });
+        }
+        match cancel_all.cause() {
+            Some(cause) => Err(cause.error()),
+            None => Ok(()),
+        }
+    }
+
+    fn failed(&mut self, what: &str) {
+        self.failures.count += 1;
+        self.failures.last = Some(Instant::now());
+        let (stage, count) = (self.name, self.failures.count);
+        if count <= BACKOFF_MS.len() {
+            tracing::error!(stage, count, "the stage failed and will be rebuilt: {what}");
+            return;
+        }
+        let why = format!("the stage {stage} failed {count} times in a row, the last time: {what}");
+        tracing::error!(stage, count, "the transcriber closes itself: {why}");
+        self.surroundings.cancel_all.fail(why);
+    }
 }
 
-fn describe_panic(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("panic without a message")
+/// What a panic said.
+struct Panic {
+    what: String,
+}
+
+impl Panic {
+    fn error(&self, doing: &str) -> Error {
+        Error::new(
+            ErrorKind::WorkerFailed,
+            format!(
+                "the stage failed while it {doing}: {}; try again",
+                self.what
+            ),
+        )
+    }
+}
+
+fn caught<Output>(work: impl FnOnce() -> Output) -> Result<Output, Panic> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Panic {
+        what: panic
+            .downcast_ref::<&str>()
+            .map(|what| (*what).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "panic without a message".to_owned()),
+    })
 }

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use crate::error::{Error, ErrorKind};
+use super::admission::{Full, Load};
+use super::times::{TimeQuantiles, Times};
+use crate::error::{Error, ErrorKind, Result};
+use crate::transcript::Transcript;
 
 /// A snapshot of what an engine has done and is doing.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -11,6 +14,8 @@ pub struct StatsSnapshot {
     pub queued: usize,
     /// Jobs that a stage works on at the moment.
     pub running: usize,
+    /// Bytes of input that the admitted jobs hold.
+    pub queued_bytes: usize,
     /// Jobs answered with a transcript.
     pub completed: u64,
     /// Jobs answered with an error, by code; kinds that never occurred are left out.
@@ -23,20 +28,23 @@ pub struct StatsSnapshot {
     pub vad_ms: f64,
     /// See `decode_ms`.
     pub inference_ms: f64,
+    /// Where the time of the completed jobs went.
+    pub times: TimeQuantiles,
     /// Stages that failed and were rebuilt.
     pub restarts: usize,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
-    admitted: AtomicUsize,
-    running: AtomicUsize,
     completed: AtomicU64,
     failed: [AtomicU64; ErrorKind::ALL.len()],
     audio_us: AtomicU64,
     decode_us: AtomicU64,
     vad_us: AtomicU64,
     inference_us: AtomicU64,
+    times: Times,
+    ms_per_job: MovingMean,
+    ms_per_byte: MovingMean,
     restarts: AtomicUsize,
 }
 
@@ -44,35 +52,23 @@ pub(crate) struct Stats {
 const FIRST_RETRY_MS: f64 = 1000.0;
 
 impl Stats {
-    /// Takes one of `limit` places; atomic, so that the limit holds whoever asks at once.
-    pub fn admit(&self, limit: usize) -> bool {
-        self.admitted
-            .fetch_update(Relaxed, Relaxed, |admitted| {
-                (admitted < limit).then_some(admitted + 1)
-            })
-            .is_ok()
-    }
-
-    pub fn leave(&self) {
-        self.admitted.fetch_sub(1, Relaxed);
-    }
-
-    pub fn begin(&self) {
-        self.running.fetch_add(1, Relaxed);
-    }
-
-    pub fn end(&self) {
-        self.running.fetch_sub(1, Relaxed);
-    }
-
-    pub fn settled(&self, error: Option<&Error>) {
-        match error {
-            None => self.completed.fetch_add(1, Relaxed),
-            Some(error) => {
+    /// A job was answered. `held_bytes` of input go with it.
+    pub fn settled(&self, result: Result<&Transcript, &Error>, held_bytes: usize) {
+        match result {
+            Err(error) => {
                 let index = ErrorKind::ALL.iter().position(|kind| *kind == error.kind());
-                self.failed[index.unwrap_or(0)].fetch_add(1, Relaxed)
+                self.failed[index.unwrap_or(0)].fetch_add(1, Relaxed);
             }
-        };
+            Ok(Transcript { timings, .. }) => {
+                self.completed.fetch_add(1, Relaxed);
+                self.times.add(timings);
+                let busy_ms = timings.decode_ms + timings.vad_ms + timings.inference_ms;
+                self.ms_per_job.add(busy_ms);
+                if held_bytes > 0 {
+                    self.ms_per_byte.add(busy_ms / held_bytes as f64);
+                }
+            }
+        }
     }
 
     pub fn restarted(&self) {
@@ -95,22 +91,25 @@ impl Stats {
         add(&self.inference_us, took_ms);
     }
 
-    /// A place comes free when a job ends: about as long as a job has taken so far.
-    pub fn retry_after_ms(&self) -> u32 {
-        let completed = self.completed.load(Relaxed);
-        let mean = if completed == 0 {
-            FIRST_RETRY_MS
-        } else {
-            (load(&self.inference_us) + load(&self.vad_us)) / completed as f64
+    /// When there should be room: at the pace of the last jobs, for one to end, or for so many
+    /// bytes to go.
+    pub fn retry_after_ms(&self, full: Full) -> u32 {
+        let job_ms = self.ms_per_job.get().unwrap_or(FIRST_RETRY_MS);
+        let ms = match full {
+            Full::Jobs | Full::Leaving => job_ms,
+            Full::Bytes(excess) => self
+                .ms_per_byte
+                .get()
+                .map_or(job_ms, |ms_per_byte| ms_per_byte * excess as f64),
         };
-        mean.clamp(10.0, 60_000.0) as u32
+        ms.clamp(10.0, 600_000.0) as u32
     }
 
-    pub fn snapshot(&self) -> StatsSnapshot {
-        let running = self.running.load(Relaxed);
+    pub fn snapshot(&self, load: Load) -> StatsSnapshot {
         StatsSnapshot {
-            queued: self.admitted.load(Relaxed).saturating_sub(running),
-            running,
+            queued: load.queued,
+            running: load.running,
+            queued_bytes: load.bytes,
             completed: self.completed.load(Relaxed),
             failed: ErrorKind::ALL
                 .iter()
@@ -118,10 +117,11 @@ impl Stats {
                 .map(|(kind, count)| (*kind, count.load(Relaxed)))
                 .filter(|(_, count)| *count > 0)
                 .collect(),
-            audio_ms: load(&self.audio_us),
-            decode_ms: load(&self.decode_us),
-            vad_ms: load(&self.vad_us),
-            inference_ms: load(&self.inference_us),
+            audio_ms: read(&self.audio_us),
+            decode_ms: read(&self.decode_us),
+            vad_ms: read(&self.vad_us),
+            inference_ms: read(&self.inference_us),
+            times: self.times.quantiles(),
             restarts: self.restarts.load(Relaxed),
         }
     }
@@ -131,32 +131,81 @@ fn add(counter_us: &AtomicU64, ms: f64) {
     counter_us.fetch_add((ms * 1000.0) as u64, Relaxed);
 }
 
-fn load(counter_us: &AtomicU64) -> f64 {
+fn read(counter_us: &AtomicU64) -> f64 {
     counter_us.load(Relaxed) as f64 / 1000.0
+}
+
+/// A mean in which old values fade; the bits of an `f64`, 0 before the first value.
+#[derive(Debug, Default)]
+struct MovingMean(AtomicU64);
+
+impl MovingMean {
+    /// The last ten or so count.
+    const WEIGHT: f64 = 0.1;
+
+    fn add(&self, value: f64) {
+        // Always succeeds: the closure always gives a value.
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |bits| {
+            let mean = f64::from_bits(bits);
+            let next = if bits == 0 {
+                value
+            } else {
+                mean + (value - mean) * Self::WEIGHT
+            };
+            Some(next.to_bits())
+        });
+    }
+
+    fn get(&self) -> Option<f64> {
+        let bits = self.0.load(Relaxed);
+        (bits != 0).then(|| f64::from_bits(bits))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transcript::Timings;
 
-    #[test]
-    fn admission_is_bounded_and_places_come_back() {
-        let stats = Stats::default();
-        assert!(stats.admit(2) && stats.admit(2));
-        assert!(!stats.admit(2));
-        stats.leave();
-        assert!(stats.admit(2));
-        assert_eq!(stats.snapshot().queued, 2);
+    const IDLE: Load = Load {
+        queued: 0,
+        running: 0,
+        bytes: 0,
+    };
+
+    fn took(inference_ms: f64) -> Transcript {
+        Transcript {
+            timings: Timings {
+                inference_ms,
+                ..Timings::default()
+            },
+            ..Transcript::default()
+        }
     }
 
     #[test]
     fn failures_are_counted_by_kind() {
         let stats = Stats::default();
-        stats.settled(None);
-        stats.settled(Some(&Error::new(ErrorKind::Timeout, "")));
-        stats.settled(Some(&Error::new(ErrorKind::Timeout, "")));
-        let snapshot = stats.snapshot();
+        stats.settled(Ok(&took(1.0)), 0);
+        for _ in 0..2 {
+            stats.settled(Err(&Error::new(ErrorKind::Timeout, "")), 0);
+        }
+        let snapshot = stats.snapshot(IDLE);
         assert_eq!(snapshot.completed, 1);
         assert_eq!(snapshot.failed, [(ErrorKind::Timeout, 2)]);
+    }
+
+    #[test]
+    fn when_to_try_again_follows_the_pace_of_the_last_jobs() {
+        let stats = Stats::default();
+        assert_eq!(stats.retry_after_ms(Full::Jobs), FIRST_RETRY_MS as u32);
+        stats.settled(Ok(&took(200.0)), 1000);
+        assert_eq!(stats.retry_after_ms(Full::Jobs), 200);
+        assert_eq!(stats.retry_after_ms(Full::Bytes(5000)), 1000);
+        for _ in 0..100 {
+            stats.settled(Ok(&took(800.0)), 1000);
+        }
+        let later = stats.retry_after_ms(Full::Jobs);
+        assert!((790..=800).contains(&later), "{later}");
     }
 }

@@ -22,6 +22,11 @@ pub struct EngineOptions {
     pub threads: Option<usize>,
     /// Jobs admitted at once, waiting and running, 1 to 65536.
     pub max_queue: usize,
+    /// Bytes of input that the admitted jobs may hold together, from 1 up. One job alone may hold
+    /// more, and a file that is given by its path holds none.
+    pub max_queued_bytes: usize,
+    /// Whether the log records of finished jobs carry their text.
+    pub log_text: bool,
     /// Defaults for jobs that bring no VAD options of their own.
     pub vad: VadOptions,
 }
@@ -29,6 +34,8 @@ pub struct EngineOptions {
 impl EngineOptions {
     /// Jobs admitted at once unless said otherwise.
     pub const DEFAULT_MAX_QUEUE: usize = 64;
+    /// 1 GiB: a hundred hours of Opus, or almost five of float samples at 16 kHz.
+    pub const DEFAULT_MAX_QUEUED_BYTES: usize = 1 << 30;
     /// More threads than this never helped a Whisper model and starve the application.
     pub const MAX_DEFAULT_THREADS: usize = 8;
 
@@ -40,6 +47,8 @@ impl EngineOptions {
             device: Device::Auto,
             threads: None,
             max_queue: Self::DEFAULT_MAX_QUEUE,
+            max_queued_bytes: Self::DEFAULT_MAX_QUEUED_BYTES,
+            log_text: false,
             vad: VadOptions::default(),
         }
     }
@@ -51,6 +60,8 @@ impl EngineOptions {
             in_range("threads", threads as f64, 1.0, 512.0)?;
         }
         in_range("maxQueue", self.max_queue as f64, 1.0, 65536.0)?;
+        let most = usize::MAX as f64;
+        in_range("maxQueuedBytes", self.max_queued_bytes as f64, 1.0, most)?;
         self.vad.validate()
     }
 

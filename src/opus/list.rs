@@ -48,6 +48,12 @@ impl PacketList {
         self.lengths.is_empty()
     }
 
+    /// Memory that the list takes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.len() + size_of_val(self.lengths.as_slice())
+    }
+
     /// The audio of the list, piece by piece, with a decoder of its own. A list without any packet
     /// has none; a list of packets none of which is Opus fails with [`ErrorKind::InvalidPacket`].
     /// Looks at the packets' outsides alone: nothing is decoded or allocated yet.

@@ -1,6 +1,7 @@
 //! Speech recognition: the text of one window of audio.
 
 mod guard;
+mod interrupt;
 mod model;
 mod model_file;
 mod window;
@@ -61,6 +62,8 @@ pub struct RecognizerInfo {
     pub backend: &'static str,
     /// The device by name.
     pub device: String,
+    /// Bytes of the model's weights, which are in memory once.
+    pub model_bytes: u64,
 }
 
 /// The seam to the model. Implementations are built, used and dropped on one thread.

@@ -1,4 +1,4 @@
-//! Whisper on whisper.cpp. The only file that names `whisper_rs`, and the only one with unsafe code.
+//! Whisper on whisper.cpp.
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
@@ -11,6 +11,7 @@ use whisper_rs::{
 };
 
 use super::guard::{self, Attempt};
+use super::interrupt::{self, is_cancelled, while_wanted};
 use super::window::audio_positions;
 use super::{Recognition, Recognizer, RecognizerInfo, Request, WindowSegment, model_file};
 use crate::audio::SAMPLE_RATE_HZ;
@@ -61,8 +62,9 @@ impl Whisper {
             ));
         }
         CpuLevel::check()?;
-        model_file::check(path)?;
+        let model_bytes = model_file::check(path)?;
         whisper_rs::install_logging_hooks();
+        interrupt::install();
         let mut parameters = WhisperContextParameters::default();
         parameters.use_gpu(false).flash_attn(true);
         let context = WhisperContext::new_with_params(path, parameters).map_err(|cause| {
@@ -77,6 +79,7 @@ impl Whisper {
             languages: languages(&context),
             backend: "cpu",
             device: format!("cpu ({})", CpuLevel::BUILT_FOR.as_str()),
+            model_bytes,
         };
         let mut whisper = Self {
             context,
@@ -103,7 +106,7 @@ impl Whisper {
     }
 
     /// The most probable language of the window and its probability.
-    fn detect_language(&mut self, window: &[f32]) -> Result<(&'static str, f32)> {
+    fn detect_language(&mut self, window: &[f32], cancel: &Cancel) -> Result<(&'static str, f32)> {
         let mut params = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
         quiet(&mut params);
         params.set_n_threads(self.threads);
@@ -113,10 +116,10 @@ impl Whisper {
         // whisper.cpp's detection encodes with whatever size the run before it left behind. This
         // run computes the spectrogram, sets the size, and stops.
         self.state.full(params, window).map_err(failed)?;
-        let (_, probabilities) = self
-            .state
-            .lang_detect(0, self.threads.unsigned_abs() as usize)
-            .map_err(failed)?;
+        let threads = self.threads.unsigned_abs() as usize;
+        let detected = while_wanted(cancel, || self.state.lang_detect(0, threads));
+        cancel.check()?;
+        let (_, probabilities) = detected.map_err(failed)?;
         let known = self.info.languages.iter().filter_map(|&language| {
             let id = usize::try_from(whisper_rs::get_lang_id(language)?).ok()?;
             Some((language, *probabilities.get(id)?))
@@ -181,7 +184,7 @@ impl Whisper {
         } else {
             &mut self.state
         };
-        let outcome = state.full(params, window);
+        let outcome = while_wanted(cancel, || state.full(params, window));
         cancel.check()?;
         outcome.map_err(failed)?;
         Ok(attempt(state, self.context.token_eot()))
@@ -240,7 +243,7 @@ impl Recognizer for Whisper {
         cancel.check()?;
         let (language, language_probability) = match self.known_language(request.language) {
             Some(language) => (language, 1.0),
-            None => self.detect_language(window)?,
+            None => self.detect_language(window, cancel)?,
         };
         let segments = guard::climb(request.temperatures, |temperature| {
             self.decode(window, request, language, &prompt, temperature, cancel)
@@ -347,12 +350,6 @@ fn attempt(state: &WhisperState, first_special_token: c_int) -> Attempt {
 
 fn failed(cause: whisper_rs::WhisperError) -> Error {
     Error::new(ErrorKind::WorkerFailed, "whisper.cpp failed on this window").caused_by(cause)
-}
-
-unsafe extern "C" fn is_cancelled(cancel: *mut c_void) -> bool {
-    // SAFETY: the pointer is the `Cancel` that `decode` holds for as long as whisper.cpp runs.
-    let cancel = unsafe { &*cancel.cast::<Cancel>() };
-    cancel.cause().is_some()
 }
 
 unsafe extern "C" fn stop_before_encoding(

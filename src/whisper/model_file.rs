@@ -11,8 +11,9 @@ const MAGIC: u32 = 0x6767_6d6c;
 const MAX_TOKEN_BYTES: u32 = 1 << 16;
 const MAX_NAME_BYTES: u32 = 256;
 
-/// Fails unless the file at `path` is a complete Whisper model in ggml format.
-pub fn check(path: &Path) -> Result<()> {
+/// Fails unless the file at `path` is a complete Whisper model in ggml format; gives its size, which
+/// is that of the weights but for some thousand.
+pub fn check(path: &Path) -> Result<u64> {
     let not_found = |cause: io::Error| {
         Error::new(
             ErrorKind::ModelNotFound,
@@ -30,12 +31,13 @@ pub fn check(path: &Path) -> Result<()> {
         )
     };
     // Looked at first: opening a pipe waits for a writer.
-    if !std::fs::metadata(path).map_err(not_found)?.is_file() {
+    let metadata = std::fs::metadata(path).map_err(not_found)?;
+    if !metadata.is_file() {
         return Err(invalid("it is not a regular file".into()));
     }
     let file = File::open(path).map_err(not_found)?;
     match check_reader(BufReader::new(file)) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(metadata.len()),
         Err(Damage::Format(what)) => Err(invalid(what)),
         Err(Damage::Io(cause)) if cause.kind() == io::ErrorKind::UnexpectedEof => {
             Err(invalid("the file is truncated".into()))

@@ -1,0 +1,243 @@
+//! Models that are none, for tests of the engine in milliseconds.
+// Each file of tests is a crate of its own and uses what it needs.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use opuscribe::audio::{Pcm, Samples};
+use opuscribe::cancel::Cancel;
+use opuscribe::engine::{Engine, Input, JobHandle, Models};
+use opuscribe::options::{EngineOptions, JobOptions, Priority};
+use opuscribe::transcript::Transcript;
+use opuscribe::vad::{Vad, VadState, WINDOW_SAMPLES};
+use opuscribe::whisper::{
+    MAX_WINDOW_SAMPLES, Recognition, Recognizer, RecognizerInfo, Request, WindowSegment,
+};
+use opuscribe::{ErrorKind, Result};
+
+pub const SECOND: usize = 16_000;
+
+/// Everything that is loud is speech; a sample of exactly 2 makes it panic.
+pub struct LoudnessVad {
+    script: Script,
+}
+
+impl Drop for LoudnessVad {
+    fn drop(&mut self) {
+        self.script.vads_dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Vad for LoudnessVad {
+    fn probabilities(
+        &mut self,
+        _: &mut VadState,
+        pcm: &[f32],
+        probabilities: &mut Vec<f32>,
+    ) -> Result<()> {
+        for window in pcm.chunks(WINDOW_SAMPLES) {
+            assert!(!window.contains(&2.0), "the detector broke on purpose");
+            let loud = window.iter().any(|sample| sample.abs() > 0.1);
+            probabilities.push(f32::from(u8::from(loud)));
+        }
+        Ok(())
+    }
+}
+
+/// Writes the first loud sample of each window as a word, so that every window has its own text.
+pub struct EchoRecognizer {
+    info: RecognizerInfo,
+    script: Script,
+    owner: ThreadId,
+}
+
+/// How the recognizer behaves and what it has seen, as the test holds it.
+#[derive(Clone, Default)]
+pub struct Script {
+    pub seen: Arc<Mutex<Vec<String>>>,
+    /// With a gate, each window announces itself and waits to be let through, or to be given up.
+    pub gate: Option<(Sender<()>, Receiver<()>)>,
+    /// The recognizer is being built until something comes through.
+    pub building: Option<Receiver<()>>,
+    pub built: Arc<AtomicUsize>,
+    pub dropped_on_owner: Arc<AtomicUsize>,
+    pub vads_dropped: Arc<AtomicUsize>,
+    /// The context is at work.
+    pub in_use: Arc<AtomicBool>,
+}
+
+impl Drop for EchoRecognizer {
+    fn drop(&mut self) {
+        if std::thread::current().id() == self.owner {
+            self.script.dropped_on_owner.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Recognizer for EchoRecognizer {
+    fn info(&self) -> &RecognizerInfo {
+        &self.info
+    }
+
+    fn recognize(
+        &mut self,
+        window: &[f32],
+        _: &Request<'_>,
+        cancel: &Cancel,
+    ) -> Result<Recognition> {
+        assert_eq!(
+            std::thread::current().id(),
+            self.owner,
+            "used by another thread"
+        );
+        assert!(
+            !self.script.in_use.swap(true, Ordering::SeqCst),
+            "used twice at once"
+        );
+        let text = self.echo(window, cancel);
+        self.script.in_use.store(false, Ordering::SeqCst);
+        Ok(Recognition {
+            segments: vec![WindowSegment {
+                start_ms: 0,
+                end_ms: (window.len() / 16) as i64,
+                text: text?,
+                avg_log_prob: -0.1,
+                no_speech_probability: 0.0,
+            }],
+            language: "en",
+            language_probability: 1.0,
+        })
+    }
+}
+
+impl EchoRecognizer {
+    fn echo(&self, window: &[f32], cancel: &Cancel) -> Result<String> {
+        assert!(window.len() <= MAX_WINDOW_SAMPLES, "the window is too long");
+        let loud = window.iter().find(|sample| sample.abs() > 0.1);
+        let word = format!("w{}", (loud.copied().unwrap_or(0.0) * 100.0).round());
+        if word == "w66" {
+            self.script.in_use.store(false, Ordering::SeqCst);
+            panic!("the recognizer broke on purpose");
+        }
+        self.script.seen.lock().unwrap().push(word.clone());
+        if let Some((at_work, let_through)) = &self.script.gate {
+            at_work.send(()).unwrap();
+            while let_through.recv_timeout(Duration::from_millis(1)).is_err() {
+                cancel.check()?;
+            }
+        }
+        cancel.check()?;
+        Ok(match word.as_str() {
+            "w77" => String::new(),
+            // What a filter of texts would take for a hallucination.
+            "w88" => " Thank you.".into(),
+            word => format!(" {word}"),
+        })
+    }
+}
+
+impl Script {
+    pub fn gated() -> (Self, Receiver<()>, Sender<()>) {
+        let (at_work, works) = unbounded();
+        let (open, gate) = bounded(1000);
+        let script = Self {
+            gate: Some((at_work, gate)),
+            ..Self::default()
+        };
+        (script, works, open)
+    }
+
+    pub fn engine(&self, max_queue: usize) -> Engine {
+        self.try_engine(max_queue).unwrap()
+    }
+
+    pub fn try_engine(&self, max_queue: usize) -> Result<Engine> {
+        let mut options = EngineOptions::new("fake", "/fake");
+        options.max_queue = max_queue;
+        Engine::open_with(options, self.models(), None)
+    }
+
+    pub fn models(&self) -> Models {
+        let (script, for_vad) = (self.clone(), self.clone());
+        Models {
+            vad: Box::new(move || {
+                Ok(Box::new(LoudnessVad {
+                    script: for_vad.clone(),
+                }))
+            }),
+            recognizer: Box::new(move || {
+                if let Some(building) = &script.building {
+                    building.recv().unwrap();
+                }
+                script.built.fetch_add(1, Ordering::SeqCst);
+                Ok(Box::new(EchoRecognizer {
+                    info: RecognizerInfo {
+                        languages: vec!["en"],
+                        backend: "cpu",
+                        device: "fake".into(),
+                        model_bytes: 0,
+                    },
+                    script: script.clone(),
+                    owner: std::thread::current().id(),
+                }))
+            }),
+        }
+    }
+
+    pub fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+pub fn pcm(samples: Vec<f32>) -> Input {
+    Input::Pcm(Pcm {
+        samples: Samples::F32(samples),
+        sample_rate_hz: 16_000,
+        channels: 1,
+    })
+}
+
+pub fn word(level: u8) -> Input {
+    pcm(vec![f32::from(level) / 100.0; SECOND])
+}
+
+pub fn submit(engine: &Engine, input: Input) -> JobHandle {
+    engine.submit(input, JobOptions::default(), None).unwrap()
+}
+
+pub fn submit_batch(engine: &Engine, input: Input) -> JobHandle {
+    let options = JobOptions {
+        priority: Priority::Batch,
+        ..JobOptions::default()
+    };
+    engine.submit(input, options, None).unwrap()
+}
+
+/// Waits without a runtime of its own: an engine's futures need none but the engine's.
+pub fn wait(engine: &Engine, handle: JobHandle) -> Result<Transcript> {
+    let (sender, receiver) = bounded(1);
+    engine.deliver(handle, move |result| sender.send(result).unwrap());
+    receiver.recv().unwrap()
+}
+
+pub fn kind(result: Result<Transcript>) -> ErrorKind {
+    result.unwrap_err().kind()
+}
+
+/// Nothing is in the engine any more, which is a moment after the last answer.
+pub fn until_idle(engine: &Engine) {
+    until(|| {
+        let stats = engine.stats().snapshot();
+        stats.queued + stats.running == 0
+    });
+}
+
+pub fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        std::thread::yield_now();
+    }
+}
