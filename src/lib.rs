@@ -18,6 +18,7 @@ pub mod engine;
 mod error;
 mod log;
 pub mod media;
+mod memory;
 pub mod options;
 pub mod opus;
 pub mod transcript;

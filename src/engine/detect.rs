@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::decode::Audio;
 use super::fault::{self, Place};
 use super::flow::{Credit, Flow, Message, Part, Summary};
-use super::job::{Event, Outcome, Ticket, elapsed_ms};
+use super::job::{Outcome, Ticket, elapsed_ms};
 use super::queue::Queue;
 use super::stage::Supervised;
 use super::stats::Stats;
@@ -175,9 +175,9 @@ impl Detecting {
     /// The job goes on with its first window; then every piece does, so that all stays in order.
     fn hand_on(&mut self, speech: Speech, next: &Sender<Message<Speech>>) {
         match self.ticket.take() {
-            Some(ticket) if speech.windows.is_empty() && speech.segments.is_empty() => {
+            Some(mut ticket) if speech.windows.is_empty() && speech.segments.is_empty() => {
                 if self.packer.is_empty() {
-                    ticket.tell(Event::Progress(speech.share));
+                    ticket.progress(speech.share);
                 }
                 self.ticket = Some(ticket);
                 return;

@@ -111,7 +111,7 @@ impl Drop for JobHandle {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::cancel::CancelAll;
     use crate::engine::EngineInfo;
@@ -160,7 +160,7 @@ mod tests {
         all
     }
 
-    fn shared() -> Shared {
+    pub fn shared() -> Shared {
         Shared {
             options: Arc::new(EngineOptions::new("fake", "/fake")),
             info: Arc::new(EngineInfo {

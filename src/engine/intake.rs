@@ -117,6 +117,7 @@ impl Intake {
             id: Arc::clone(&id),
             vad,
             events,
+            progress: 0.0,
             submitted,
             engine: Arc::clone(&shared.info),
             reply,

@@ -70,6 +70,8 @@ pub(crate) struct Ticket {
     /// The job's own VAD options over the engine's; `None` takes the whole input as speech.
     pub vad: Option<VadOptions>,
     pub events: Option<EventSink>,
+    /// The share that was told last, by whichever stage.
+    pub progress: f64,
     pub submitted: Instant,
     /// Of the engine that runs the job.
     pub engine: Arc<EngineInfo>,
@@ -80,6 +82,14 @@ impl Ticket {
     pub fn tell(&self, event: Event) {
         if let Some(events) = &self.events {
             events(event);
+        }
+    }
+
+    /// Tells how much is behind, if that is news. The last step is told with the answer.
+    pub fn progress(&mut self, share: f64) {
+        if share > self.progress && share < 0.9999 {
+            self.progress = share;
+            self.tell(Event::Progress(share));
         }
     }
 }
@@ -168,4 +178,33 @@ fn finish_timings(timings: Timings, submitted: Instant, duration_ms: f64) -> Tim
 
 pub(crate) fn elapsed_ms(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::handle::tests::shared;
+    use crossbeam_channel::unbounded;
+
+    /// The detector may call a piece done whose last speech it has not settled yet, and a stage may
+    /// take over that knows nothing of it.
+    #[test]
+    fn progress_never_falls_and_ends_with_the_answer() {
+        let (events, told) = unbounded();
+        let mut ticket = Ticket {
+            id: "id".into(),
+            options: JobOptions::default(),
+            vad: None,
+            events: Some(Box::new(move |event| events.send(event).unwrap())),
+            progress: 0.0,
+            submitted: Instant::now(),
+            engine: shared().info,
+            reply: Reply::new().0,
+        };
+        for share in [0.2, 0.97, 0.9648, 0.97, 1.0, 0.98] {
+            ticket.progress(share);
+        }
+        let progress: Vec<_> = told.try_iter().collect();
+        assert_eq!(progress, [0.2, 0.97, 0.98].map(Event::Progress));
+    }
 }

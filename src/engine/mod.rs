@@ -32,6 +32,7 @@ pub use times::{Quantiles, TimeQuantiles};
 use crate::cancel::CancelAll;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Log, LogSink};
+use crate::memory;
 use crate::options::{EngineOptions, JobOptions};
 use crate::opus;
 use crate::transcript::Transcript;
@@ -246,6 +247,7 @@ impl Engine {
         // the GPU stage when the VAD stage has; each drops its model on its way out.
         let stages = std::mem::take(&mut self.stages);
         intake.close(|| join(stages));
+        memory::trim();
     }
 }
 

@@ -35,7 +35,6 @@ struct Recognizing {
     /// Heard in the first window, and kept for the others.
     language: Option<(&'static str, f32)>,
     inference_ms: f64,
-    progress: f64,
 }
 
 /// Runs until the stage before is gone and its last job is done.
@@ -174,7 +173,6 @@ impl Recognizing {
             segments: Vec::new(),
             language: None,
             inference_ms: 0.0,
-            progress: 0.0,
         }
     }
 
@@ -187,15 +185,7 @@ impl Recognizing {
     /// Pieces without a window that waits are behind, and their credit goes back.
     fn pass_silence(&mut self) {
         while let Some(passed) = self.ahead.pop_front_if(|speech| speech.windows.is_empty()) {
-            self.advance(passed.share);
-        }
-    }
-
-    fn advance(&mut self, share: f64) {
-        // The last step is told with the answer.
-        if share > self.progress && share < 0.9999 {
-            self.progress = share;
-            self.ticket.tell(Event::Progress(share));
+            self.ticket.progress(passed.share);
         }
     }
 
@@ -227,7 +217,8 @@ impl Recognizing {
         for segment in &self.segments[first_new..] {
             self.ticket.tell(Event::Segment(segment.clone()));
         }
-        self.advance(timeline.end(audio.len()) as f64 * share_per_sample);
+        self.ticket
+            .progress(timeline.end(audio.len()) as f64 * share_per_sample);
         self.pass_silence();
         Ok(())
     }
