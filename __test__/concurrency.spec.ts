@@ -78,6 +78,19 @@ describe('many jobs at once', () => {
     }
   });
 
+  it('text does not depend on what ran before: beams and temperatures draw anew every time', async () => {
+    // So short and so cut that what is drawn decides.
+    const cut = packets('libri_waiting').slice(134, 198);
+    for (const options of [{ beamSize: 4 }, { temperature: 1 }]) {
+      const texts = new Set<string>();
+      for (let round = 0; round < 4; round += 1) {
+        texts.add((await transcriber.transcribe(cut, options)).text);
+        await transcriber.transcribe(packets('libri_waiting'), options);
+      }
+      assert.equal(texts.size, 1, [...texts].join(' | '));
+    }
+  });
+
   it('200 at once, half of them damaged in different ways: all settle, and no good one is touched', async () => {
     const many = await Transcriber.open({ model: 'tiny.en', maxQueue: 200 });
     const good = mixedJobs().filter((job) => job.length <= 4 * PACKETS_PER_SECOND);

@@ -39,9 +39,9 @@ pub fn library_version() -> &'static str {
 
 /// A Whisper model and the one state it runs on.
 ///
-/// The state is reused by every window at temperature 0. What whisper.cpp carries over from one
-/// run of a state to the next is ruled out: the padding of the attention cache by the sizes of
-/// [`audio_positions`], the random generator by a fresh state for every temperature above 0.
+/// The state is reused by every window that is decoded greedily. What whisper.cpp carries over from
+/// one run of a state to the next is ruled out: the padding of the attention cache by the sizes of
+/// [`audio_positions`], the random generator by a fresh state for whatever draws from it.
 pub struct Whisper {
     context: WhisperContext,
     state: WhisperState,
@@ -175,10 +175,10 @@ impl Whisper {
             params.set_abort_callback(Some(is_cancelled));
             params.set_abort_callback_user_data(from_ref(cancel).cast_mut().cast::<c_void>());
         }
-        // Sampling draws from a generator that lives in the state: on a fresh one the result does
-        // not depend on what was drawn before.
+        // Sampling draws from a generator that lives in the state, and so does beam search, which
+        // draws its candidates: on a fresh one the result does not depend on what was drawn before.
         let mut fresh;
-        let state = if temperature > 0.0 {
+        let state = if strategy != Strategy::Greedy {
             fresh = new_state(&self.context)?;
             &mut fresh
         } else {
