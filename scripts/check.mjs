@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { bin, cargo, fail, output, python, root, run, works } from './tools.mjs';
 
 cargo(['fmt', '--check']);
-for (const apart of ['benches/loss', 'fuzz']) {
+for (const apart of ['benches/loss', 'fuzz', 'loom']) {
   cargo(['fmt', '--check', '--manifest-path', join(apart, 'Cargo.toml')]);
 }
 for (const features of [[], ['--no-default-features']]) {

@@ -15,8 +15,11 @@ const all = readdirSync(join(root, '__test__'))
   .map((name) => join('__test__', name));
 const specs = (chosen.length > 0 ? chosen : all).filter((spec) => spec !== FAULTS);
 
-// Without the binding: these tests need neither napi nor Node.
-if (chosen.length === 0) cargo(['test', '--no-default-features']);
+if (chosen.length === 0) {
+  // Without the binding: these tests need neither napi nor Node.
+  cargo(['test', '--no-default-features']);
+  cargo(['test', '--release', '--manifest-path', join('loom', 'Cargo.toml')]);
+}
 if (specs.length > 0) test(specs);
 if (chosen.length === 0 || chosen.includes(FAULTS)) test([FAULTS], withFaults());
 

@@ -178,11 +178,11 @@ impl Whisper {
         // Sampling draws from a generator that lives in the state, and so does beam search, which
         // draws its candidates: on a fresh one the result does not depend on what was drawn before.
         let mut fresh;
-        let state = if strategy != Strategy::Greedy {
+        let state = if strategy == Strategy::Greedy {
+            &mut self.state
+        } else {
             fresh = new_state(&self.context)?;
             &mut fresh
-        } else {
-            &mut self.state
         };
         let outcome = while_wanted(cancel, || state.full(params, window));
         cancel.check()?;
