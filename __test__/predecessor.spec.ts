@@ -143,6 +143,25 @@ describe('what the predecessor died of', () => {
     assert.deepEqual([transcriber.stats().queued, transcriber.stats().running], [0, 0]);
   });
 
+  it('aborted work that ends with the encoder only', async (t) => {
+    // whisper.cpp itself asks when the encoder is done, which is half of the work of such a window.
+    const list = packets('libri_moses').slice(0, 22 * PACKETS_PER_SECOND);
+    const controller = new AbortController();
+    const own = await Transcriber.open({
+      model: 'tiny.en',
+      onLog: ({ id, message }) => id === 'abort' && message === 'recognizing' && controller.abort(),
+    });
+    const whole = (await own.transcribe(list)).timings.inferenceMs;
+    const before = own.stats().inferenceMs;
+    const job = own.transcribe(list, { id: 'abort', signal: controller.signal });
+    await assert.rejects(job, { name: 'AbortError' });
+    const next = await own.transcribe(packets('libri_waiting'));
+    const spent = own.stats().inferenceMs - before - next.timings.inferenceMs;
+    t.diagnostic(`${spent.toFixed(1)} of ${whole.toFixed()} ms`);
+    assert.ok(spent > 0 && spent < whole / 4, `${spent} of ${whole} ms`);
+    await own.close();
+  });
+
   it('audio over 30 s cut off', async () => {
     const { name, transcript, durationMs } = recording('libri_moses');
     const found = await transcriber.transcribe(packets(name));

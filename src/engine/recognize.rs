@@ -208,6 +208,11 @@ impl Recognizing {
             temperatures: &options.temperatures,
         };
         let cancel = &self.flow.cancel;
+        tracing::debug!(
+            start_ms = samples_to_ms(timeline.start(0)),
+            window_ms = samples_to_ms(audio.len()),
+            "recognizing"
+        );
         let recognition = recognizer.call(|model| {
             fault::inject(Place::Gpu, &self.flow.id);
             model.recognize(&audio, &request, cancel)
