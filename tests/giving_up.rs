@@ -144,7 +144,7 @@ fn a_storm_of_jobs_that_are_given_up_is_refused_until_they_are_cleared_away() {
     let running = submit(&engine, word(30));
     works.recv().unwrap();
     // Each must have come to the stage that is busy: what is still being decoded goes at once.
-    let storm = (0..100).find_map(|count| {
+    let storm = (0..1000).find_map(|count| {
         let heard = engine.stats().snapshot().vad_ms;
         match engine.submit(word(31), JobOptions::default(), None) {
             Err(error) => Some((count, error)),
@@ -157,7 +157,7 @@ fn a_storm_of_jobs_that_are_given_up_is_refused_until_they_are_cleared_away() {
         }
     });
     let (count, error) = storm.unwrap();
-    assert_eq!((count, error.kind()), (3, ErrorKind::QueueFull));
+    assert_eq!((count, error.kind()), (257, ErrorKind::QueueFull));
     assert!(error.retry_after_ms().unwrap() > 0);
     open.send(()).unwrap();
     wait(&engine, running).unwrap();

@@ -15,8 +15,12 @@ use std::sync::{
 };
 
 /// A job that was given up has left, but a stage that is busy may still hold what it left behind.
-/// So many times `max_jobs` may be there in all.
-const PRESENT_PER_PLACE: usize = 2;
+/// So many of those may be there beside the others: more than come in the time of one window, few
+/// enough to hold.
+#[cfg(not(loom))]
+const MAX_LEFT_BEHIND: usize = 256;
+#[cfg(loom)]
+const MAX_LEFT_BEHIND: usize = 1;
 
 /// The bounds of one engine, and how far they are used.
 #[derive(Debug)]
@@ -92,7 +96,7 @@ impl Place {
     /// Takes a place for a job that holds so many bytes. One that comes alone may have any size, and
     /// one that holds none always fits.
     pub fn take(admission: &Arc<Admission>, bytes: usize) -> Result<Self, Full> {
-        let max_present = admission.max_jobs * PRESENT_PER_PLACE;
+        let max_present = admission.max_jobs + MAX_LEFT_BEHIND;
         let one_more = |limit| move |count| (count < limit).then_some(count + 1);
         let fits = |held: usize| {
             let total = held.saturating_add(bytes);
@@ -212,14 +216,26 @@ mod tests {
         let running = Place::take(&admission, 7).unwrap();
         let (first, second) = (running.work(), running.work());
         running.give_up();
-        assert_eq!(Place::take(&admission, 7).unwrap_err(), Full::Leaving);
-        drop(waiting);
         assert_eq!(Place::take(&admission, 7).unwrap_err(), Full::Jobs);
         drop(first);
         assert_eq!(admission.load().running, 1);
         drop(second);
         assert_eq!(admission.load().running, 0);
-        drop(running);
-        Place::take(&admission, 7).unwrap();
+        let _next = Place::take(&admission, 7).unwrap();
+    }
+
+    #[test]
+    fn what_is_left_behind_is_bounded_too() {
+        let admission = Arc::new(Admission::new(1, 100));
+        let mut left_behind: Vec<_> = (0..=MAX_LEFT_BEHIND)
+            .map(|_| {
+                let place = Place::take(&admission, 1).unwrap();
+                place.give_up();
+                place
+            })
+            .collect();
+        assert_eq!(Place::take(&admission, 1).unwrap_err(), Full::Leaving);
+        left_behind.pop();
+        Place::take(&admission, 1).unwrap();
     }
 }
