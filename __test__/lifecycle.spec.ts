@@ -285,6 +285,29 @@ describe('a process ends as the program asked, without a word from native code',
     assert.deepEqual(ended, clean('done'));
   });
 
+  it('nothing is sent or kept: ONNX Runtime has its telemetry switched off, in a worker too', async () => {
+    const ended = await run(`
+      const { mkdtempSync, readdirSync } = require('node:fs');
+      const { dirname, join } = require('node:path');
+      // It would leave a device id and a database here, were it not switched off; on CI it is.
+      const script = () => \`
+        const { Transcriber } = require('opuscribe');
+        Transcriber.open({ model: 'tiny.en' }).then((transcriber) => transcriber.close())\`;
+      const inWorker = "new (require('node:worker_threads').Worker)(" + JSON.stringify(script()) + ', { eval: true })';
+      for (const source of [script(), inWorker]) {
+        const cache = mkdtempSync(join(require('node:os').tmpdir(), 'opuscribe-test-'));
+        const { CI, ORT_DISABLE_TELEMETRY, ...env } = process.env;
+        const models = dirname((await open()).info.model);
+        const { status } = require('node:child_process').spawnSync(process.execPath, ['-e', source], {
+          env: { ...env, XDG_CACHE_HOME: cache, OPUSCRIBE_MODELS: models },
+        });
+        console.log(status, readdirSync(cache).join());
+        require('node:fs').rmSync(cache, { recursive: true });
+      }
+    `);
+    assert.deepEqual(ended, clean('0 \n0'));
+  });
+
   it('a missing ONNX Runtime is an error, never a hang', async () => {
     const ended = await run(`
       process.env.ORT_DYLIB_PATH = '/no/such/libonnxruntime.so';

@@ -22,6 +22,10 @@ function load(): Native {
   return require(file) as Native;
 }
 
+// ONNX Runtime calls home as soon as it is loaded, and obeys nothing else. In a worker this reaches
+// nobody; the addon sees to it there.
+process.env.ORT_DISABLE_TELEMETRY ??= '1';
+
 const native = load();
 
 // process.exit() skips the environment's cleanup hooks, and a model in use crashes at exit.

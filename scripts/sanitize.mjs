@@ -11,9 +11,6 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { buildEnvironment, cargo, fail, output, root, run, works } from './tools.mjs';
 
-/** ONNX Runtime's telemetry brings a thread with an HTTP client, which leaks. */
-process.env.ORT_DISABLE_TELEMETRY ??= '1';
-
 const MODES = { thread, address, valgrind };
 const LIBRARY = '--no-default-features';
 const EXAMPLE = ['--example', 'real_models'];

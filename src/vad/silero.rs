@@ -177,6 +177,7 @@ fn environment(onnx_runtime: &Path) -> Result<Environment> {
             ),
         ));
     }
+    switch_telemetry_off();
     let unusable = |cause: ort::Error| {
         Error::new(
             ErrorKind::DeviceUnavailable,
@@ -199,6 +200,22 @@ fn environment(onnx_runtime: &Path) -> Result<Environment> {
         .unwrap_or_else(|_| Err(ort::Error::new("it is no ONNX Runtime that can be loaded")))
         .map_err(unusable)?;
     Ok(environment.insert(built).clone())
+}
+
+/// Since 1.29 the library for Linux and macOS reads the machine's id, writes files and calls
+/// Microsoft from the moment its environment is made, before its API can be told not to. What it
+/// obeys is this variable, unless somebody has set it already.
+fn switch_telemetry_off() {
+    const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: std's and glibc's own writers are kept apart by locks; a C library that reads the
+        // environment in this very moment is not. js/native.ts sets the variable first, on the main
+        // thread, so that this is left to workers that load the addon alone, once in a process.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::env::set_var(VARIABLE, "1");
+        }
+    }
 }
 
 fn session(environment: &Environment, model: &[u8]) -> ort::Result<Session> {
