@@ -78,7 +78,7 @@ export function install(from, to) {
  */
 export function buildEnvironment() {
   const env = { ...process.env };
-  if (!works('cmake')) env.CMAKE = ownCmake();
+  if (!works('cmake')) env.CMAKE ??= ownCmake();
   const relax = `-include ${join(root, 'native', 'relax.h')}`;
   // Flags are parted by spaces, and nothing quotes them.
   if (!windows && !root.includes(' ') && !env.CFLAGS?.includes(relax)) {
