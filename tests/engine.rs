@@ -119,6 +119,32 @@ fn interactive_work_passes_a_long_file_between_two_windows() {
     assert!(passed < 3, "{seen:?}");
 }
 
+#[test]
+fn equals_are_served_in_the_order_in_which_they_were_submitted() {
+    let (script, works, open) = Script::gated();
+    let engine = script.engine(32);
+    let levels = 20..40;
+    let first = submit(&engine, word(19));
+    works.recv().unwrap();
+    let jobs: Vec<_> = levels
+        .clone()
+        .map(|level| submit(&engine, word(level)))
+        .collect();
+    // All of them are decoded, and what is silent ends in the stage behind, which by then has
+    // handed them on.
+    until(|| engine.stats().snapshot().audio_ms >= 21_000.0);
+    wait(&engine, submit(&engine, pcm(vec![0.0; SECOND]))).unwrap();
+    for _ in 0..=jobs.len() {
+        open.send(()).unwrap();
+    }
+    wait(&engine, first).unwrap();
+    for job in jobs {
+        wait(&engine, job).unwrap();
+    }
+    let expected: Vec<_> = levels.map(|level| format!("w{level}")).collect();
+    assert_eq!(script.seen()[1..], expected);
+}
+
 /// A file's decoder waits for the slowest stage, and its credit comes back.
 #[test]
 fn a_file_of_any_length_has_little_of_it_on_its_way() {

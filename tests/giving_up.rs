@@ -28,10 +28,6 @@ fn a_full_queue_refuses_at_once_and_places_come_back() {
         wait(&engine, job).unwrap();
     }
     open.send(()).unwrap();
-    // The place comes back when the job is gone, a moment after its answer.
-    while engine.stats().snapshot().queued > 0 {
-        std::thread::yield_now();
-    }
     assert_eq!(
         wait(&engine, submit(&engine, word(33))).unwrap().text,
         "w33"
@@ -113,7 +109,7 @@ fn dropping_an_engine_closes_it() {
     assert_eq!(script.dropped_on_owner.load(Ordering::SeqCst), 1);
 }
 
-/// The recognizer stands still all the time, so that no stage can have cleared anything away.
+/// The recognizer stands still all the time, so that it cannot have cleared anything away.
 #[test]
 fn a_queued_job_that_is_given_up_frees_its_place_at_once() {
     let (script, works, open) = Script::gated();
@@ -143,7 +139,8 @@ fn a_storm_of_jobs_that_are_given_up_is_refused_until_they_are_cleared_away() {
     let engine = script.engine(2);
     let running = submit(&engine, word(30));
     works.recv().unwrap();
-    // Each must have come to the stage that is busy: what is still being decoded goes at once.
+    // What is given up on its way to the stage that is busy leaves nothing behind, so wait until
+    // it was heard. Even then it may go on the way out: the count is a lower bound.
     let storm = (0..1000).find_map(|count| {
         let heard = engine.stats().snapshot().vad_ms;
         match engine.submit(word(31), JobOptions::default(), None) {
@@ -157,7 +154,10 @@ fn a_storm_of_jobs_that_are_given_up_is_refused_until_they_are_cleared_away() {
         }
     });
     let (count, error) = storm.unwrap();
-    assert_eq!((count, error.kind()), (257, ErrorKind::QueueFull));
+    assert_eq!(error.kind(), ErrorKind::QueueFull);
+    assert!(error.message().contains("given up"), "{error}");
+    // Two places and the 256 beside them, of which the first job has one.
+    assert!(count >= 257, "refused after {count}");
     assert!(error.retry_after_ms().unwrap() > 0);
     open.send(()).unwrap();
     wait(&engine, running).unwrap();

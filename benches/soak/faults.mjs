@@ -26,7 +26,7 @@ const FOUND = {
   drop: /has not settled/,
   timeout: /ERR_TIMEOUT before its/,
   closed: /ERR_CLOSED, and nobody closed/,
-  full: /ERR_QUEUE_FULL with \d+ of \d+ places taken/,
+  full: /ERR_QUEUE_FULL with at most \d+ of \d+ places taken/,
   worker: /ERR_WORKER_FAILED/,
   reason: /AbortError/,
   deaf: /has not settled|answered \d+\.\d s after|not what it is alone|a transcript, although/,

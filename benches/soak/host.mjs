@@ -2,8 +2,6 @@
 
 /** An outcome comes through another queue than the end of `close`; it may be behind by a turn. */
 const BEHIND_MS = 5000;
-/** What was given up is cleared away when a stage has finished what it is at. */
-const LEAVING_MS = 30_000;
 let nextNumber = 1;
 
 export class Host {
@@ -16,8 +14,6 @@ export class Host {
   #number = nextNumber++;
   #transcripts = 0;
   #unanswered = 0;
-  /** When jobs were given up, the last ones. */
-  #givenUp = [];
 
   constructor(transcriber, maxQueue, tally) {
     this.#transcriber = transcriber;
@@ -31,13 +27,11 @@ export class Host {
 
   /** Resolves when the job is answered, whatever the answer; with the error, if it is one. */
   submit(test, job) {
-    const stats = this.#transcriber.stats();
     job.host = this;
     job.blame = (what) => this.#tally.blame(job, what);
     job.closedBefore = this.closing;
-    // Admission happens within the call, and until then places can only come free.
-    job.admitted = stats.queued + stats.running;
-    job.leaving = this.#leaving();
+    // A place is free before its answer is there, so no more of them are taken.
+    job.ahead = this.#unanswered;
     this.#unanswered += 1;
     this.#tally.start(job);
     job.startedAt = performance.now();
@@ -58,17 +52,9 @@ export class Host {
       this.#transcripts += 1;
       this.#tally.audioMs += outcome.transcript.durationMs;
     }
-    if (job.givenUp) this.#givenUp.push(performance.now());
     this.#tally.answer(job, outcome);
     if (job.kind === 'abortAfterwards') job.abort();
     return outcome.error;
-  }
-
-  /** How many jobs may still be there after they were given up. */
-  #leaving() {
-    const since = performance.now() - LEAVING_MS;
-    while (this.#givenUp[0] < since) this.#givenUp.shift();
-    return this.#givenUp.length;
   }
 
   /** `how` is 'now', 'drain', or the milliseconds after which draining is cut short. */

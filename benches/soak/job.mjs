@@ -26,8 +26,7 @@ export class Job {
   startedAt;
   settledAt;
   abortedAt;
-  admitted;
-  leaving;
+  ahead;
   closedBefore;
 
   constructor(test, random, disturbances) {
@@ -92,12 +91,6 @@ export class Job {
 
   get abortedBefore() {
     return this.kind === 'abortBefore';
-  }
-
-  /** Whether its transcriber was told, by a signal or by time. */
-  get givenUp() {
-    const timeIsOver = performance.now() - this.startedAt >= (this.timeoutMs ?? Infinity);
-    return timeIsOver || this.abortedAt !== undefined;
   }
 
   abort() {

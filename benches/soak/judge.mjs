@@ -83,10 +83,9 @@ function faultOfError(job, error) {
   }
 }
 
-/** Places, and twice as many for what was given up and is still being cleared away. */
-function faultOfRefusal({ host, admitted, leaving }, { retryAfterMs }) {
-  if (admitted < host.maxQueue && admitted + leaving < 2 * host.maxQueue) {
-    return `ERR_QUEUE_FULL with ${admitted} of ${host.maxQueue} places taken, ${leaving} jobs leaving`;
+function faultOfRefusal({ host, ahead }, { retryAfterMs }) {
+  if (ahead < host.maxQueue) {
+    return `ERR_QUEUE_FULL with at most ${ahead} of ${host.maxQueue} places taken`;
   }
   if (!(retryAfterMs >= 1 && retryAfterMs <= 60_000)) return `retryAfterMs is ${retryAfterMs}`;
   return undefined;

@@ -53,7 +53,7 @@ fn bytes_are_never_more_than_allowed() {
     });
 }
 
-/// The caller gives up while one stage works on the job, hands it on, and another takes it.
+/// The caller is answered, or gives up, while one stage works on the job, hands it on, and another takes it.
 #[test]
 fn a_place_comes_back_once_whenever_the_caller_gives_up() {
     loom::model(|| {
@@ -66,7 +66,7 @@ fn a_place_comes_back_once_whenever_the_caller_gives_up() {
                 drop(place.work());
             }
         });
-        place.give_up();
+        place.leave();
         drop(place);
         stages.join().unwrap();
         assert_eq!(admission.load(), IDLE);
@@ -91,7 +91,7 @@ fn a_place_that_two_stages_work_on_comes_back_with_the_last() {
                 }
             })
         });
-        place.give_up();
+        place.leave();
         drop(place);
         for stage in stages {
             stage.join().unwrap();

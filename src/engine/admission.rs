@@ -29,11 +29,13 @@ pub(crate) struct Admission {
     max_bytes: usize,
     /// Jobs that have a place.
     jobs: AtomicUsize,
-    /// Bytes of input of those jobs, as they were submitted.
+    /// Those of them that no stage works on.
+    queued: AtomicUsize,
+    /// Bytes of input of the jobs that have a place, as they were submitted.
     bytes: AtomicUsize,
     /// Jobs of which a part is still somewhere.
     present: AtomicUsize,
-    /// Jobs that a stage works on.
+    /// Jobs that a stage works on, with a place or without.
     running: AtomicUsize,
 }
 
@@ -53,6 +55,7 @@ impl Admission {
             max_jobs,
             max_bytes,
             jobs: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             present: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
@@ -61,10 +64,9 @@ impl Admission {
 
     /// Jobs that wait, jobs that are worked on, and the bytes of both.
     pub fn load(&self) -> Load {
-        let running = self.running.load(Relaxed);
         Load {
-            queued: self.jobs.load(Relaxed).saturating_sub(running),
-            running,
+            queued: self.queued.load(Relaxed),
+            running: self.running.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
         }
     }
@@ -78,18 +80,17 @@ pub(crate) struct Load {
     pub bytes: usize,
 }
 
-/// One of the places. Others can have it when the job has ended, or was given up and no stage works
-/// on it, whichever is first.
+/// One of the places. Others can have it when the job is settled, or nothing of it is left,
+/// whichever is first.
 #[derive(Debug)]
 pub(crate) struct Place {
     admission: Arc<Admission>,
     bytes: usize,
-    /// How many stages work on the job, and the two flags.
+    /// How many stages work on the job, and whether it has left.
     state: AtomicUsize,
 }
 
-const GIVEN_UP: usize = 1 << (usize::BITS - 1);
-const LEFT: usize = 1 << (usize::BITS - 2);
+const LEFT: usize = 1 << (usize::BITS - 1);
 const AT_WORK: usize = LEFT - 1;
 
 impl Place {
@@ -123,6 +124,7 @@ impl Place {
                 .saturating_sub(admission.max_bytes);
             return Err(Full::Bytes(excess));
         }
+        admission.queued.fetch_add(1, Relaxed);
         Ok(Self {
             admission: Arc::clone(admission),
             bytes,
@@ -132,23 +134,25 @@ impl Place {
 
     /// A stage works on the job as long as the result lives.
     pub fn work(&self) -> AtWork<'_> {
-        if self.state.fetch_add(1, Relaxed) & AT_WORK == 0 {
+        let before = self.state.fetch_add(1, Relaxed);
+        if before & AT_WORK == 0 {
             self.admission.running.fetch_add(1, Relaxed);
+        }
+        if before == 0 {
+            self.admission.queued.fetch_sub(1, Relaxed);
         }
         AtWork(self)
     }
 
-    /// Nobody waits for the job any more. Does nothing the second time.
-    pub fn give_up(&self) {
-        if self.state.fetch_or(GIVEN_UP, Relaxed) & AT_WORK == 0 {
-            self.leave();
-        }
-    }
-
-    fn leave(&self) {
-        if self.state.fetch_or(LEFT, Relaxed) & LEFT == 0 {
+    /// The job is settled, and others may come in. Does nothing the second time.
+    pub fn leave(&self) {
+        let before = self.state.fetch_or(LEFT, Relaxed);
+        if before & LEFT == 0 {
             self.admission.bytes.fetch_sub(self.bytes, Relaxed);
             self.admission.jobs.fetch_sub(1, Relaxed);
+        }
+        if before == 0 {
+            self.admission.queued.fetch_sub(1, Relaxed);
         }
     }
 }
@@ -167,9 +171,9 @@ impl Drop for AtWork<'_> {
         let before = self.0.state.fetch_sub(1, Relaxed);
         if before & AT_WORK == 1 {
             self.0.admission.running.fetch_sub(1, Relaxed);
-            if before & GIVEN_UP != 0 {
-                self.0.leave();
-            }
+        }
+        if before == 1 {
+            self.0.admission.queued.fetch_add(1, Relaxed);
         }
     }
 }
@@ -206,22 +210,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_up_leaves_at_once_or_with_the_last_stage_at_work() {
+    fn a_settled_job_leaves_at_once_whoever_works_on_it() {
         let admission = Arc::new(Admission::new(1, 100));
         let waiting = Place::take(&admission, 7).unwrap();
-        waiting.give_up();
-        waiting.give_up();
+        waiting.leave();
+        waiting.leave();
         assert_eq!((admission.load().queued, admission.load().bytes), (0, 0));
 
         let running = Place::take(&admission, 7).unwrap();
         let (first, second) = (running.work(), running.work());
-        running.give_up();
-        assert_eq!(Place::take(&admission, 7).unwrap_err(), Full::Jobs);
+        assert_eq!((admission.load().queued, admission.load().running), (0, 1));
         drop(first);
-        assert_eq!(admission.load().running, 1);
-        drop(second);
-        assert_eq!(admission.load().running, 0);
+        running.leave();
         let _next = Place::take(&admission, 7).unwrap();
+        assert_eq!((admission.load().queued, admission.load().running), (1, 1));
+        drop(second);
+        assert_eq!((admission.load().queued, admission.load().running), (1, 0));
+    }
+
+    #[test]
+    fn a_job_between_two_stages_is_queued() {
+        let admission = Arc::new(Admission::new(1, 100));
+        let place = Place::take(&admission, 7).unwrap();
+        drop(place.work());
+        assert_eq!((admission.load().queued, admission.load().running), (1, 0));
+        drop(place.work());
+        drop(place);
+        assert_eq!((admission.load().queued, admission.load().running), (0, 0));
     }
 
     #[test]
@@ -230,7 +245,7 @@ mod tests {
         let mut left_behind: Vec<_> = (0..=MAX_LEFT_BEHIND)
             .map(|_| {
                 let place = Place::take(&admission, 1).unwrap();
-                place.give_up();
+                place.leave();
                 place
             })
             .collect();

@@ -82,20 +82,12 @@ impl Decoding {
             })
             .await;
         match opened {
-            Err(error) => {
-                drop(self);
-                ticket.fail(error);
-            }
+            Err(error) => ticket.fail(error),
             Ok((queue_ms, source)) => {
                 self.timings.queue_ms = queue_ms;
                 self.send(Part::Begin(ticket));
                 let end = self.feed(source, max).await;
-                // With the job's place, which is free when the last stage lets go of it.
-                let Self { flow, next, .. } = self;
-                let _ = next.send(Message {
-                    flow,
-                    part: Part::End(end),
-                });
+                self.send(Part::End(end));
             }
         }
     }

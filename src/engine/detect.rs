@@ -57,14 +57,14 @@ pub(crate) fn run(
     loop {
         if queue.is_empty() {
             match mailbox.recv() {
-                Ok(message) => queue.push(message.flow.priority, message),
+                Ok(message) => queue.push(message.flow.priority, message.flow.key, message),
                 Err(_) => return,
             }
         }
         for message in mailbox.try_iter() {
-            queue.push(message.flow.priority, message);
+            queue.push(message.flow.priority, message.flow.key, message);
         }
-        if let Some(message) = queue.pop() {
+        if let Some((_, message)) = queue.pop() {
             stage.take(message, stats);
         }
     }
@@ -94,7 +94,6 @@ impl Stage {
         let Some(mut job) = self.jobs.remove(&key) else {
             return;
         };
-        drop(flow);
         let started = Instant::now();
         match part {
             Part::Begin(_) => {}
@@ -192,8 +191,6 @@ impl Detecting {
         summary.timings.vad_ms = self.vad_ms;
         match self.ticket.take() {
             Some(ticket) if speech.windows.is_empty() => {
-                // The job's place is free before its answer is there.
-                drop((self, speech));
                 return complete_without_speech(*ticket, summary);
             }
             Some(ticket) => self.send(Part::Begin(ticket), next),
@@ -206,10 +203,7 @@ impl Detecting {
     fn fail(mut self, error: Error, next: &Sender<Message<Speech>>) {
         self.flow.stop();
         match self.ticket.take() {
-            Some(ticket) => {
-                drop(self);
-                ticket.fail(error);
-            }
+            Some(ticket) => ticket.fail(error),
             None => self.send(Part::End(Err(error)), next),
         }
     }

@@ -47,6 +47,7 @@ pub(crate) struct Summary {
 
 /// What every part of a job shares.
 pub(crate) struct Flow {
+    /// Its number in the order of submission.
     pub key: u64,
     pub id: Arc<str>,
     pub priority: Priority,
@@ -82,9 +83,9 @@ impl Flow {
         self.credit.close();
     }
 
-    /// Nobody waits for the job any more: its place is free as soon as no stage works on it.
-    pub fn give_up(&self) {
-        self.place.give_up();
+    /// The job is settled: its place is free, whatever is still held of it.
+    pub fn leave(&self) {
+        self.place.leave();
     }
 
     /// This thread works on the job as long as the result lives, and logs in its name.

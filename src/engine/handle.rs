@@ -58,10 +58,8 @@ impl JobHandle {
     fn settle(&mut self, result: Result<&Transcript, &Error>) {
         self.settled = true;
         // The place is free before the caller hears of it.
-        if result.is_err()
-            && let Some(flow) = self.flow.upgrade()
-        {
-            flow.give_up();
+        if let Some(flow) = self.flow.upgrade() {
+            flow.leave();
         }
         self.shared.stats.settled(result, self.held_bytes);
         self.shared.log.scope(|| {

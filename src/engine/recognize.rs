@@ -59,7 +59,7 @@ pub(crate) fn run(
             stage.take(message);
         }
         stage.drop_given_up();
-        if let Some(key) = stage.queue.pop() {
+        if let Some((key, ())) = stage.queue.pop() {
             stage.turn(key, stats);
         }
     }
@@ -69,7 +69,7 @@ struct Stage {
     recognizer: Supervised<dyn Recognizer>,
     jobs: HashMap<u64, Recognizing>,
     /// Jobs with a window that waits.
-    queue: Queue<u64>,
+    queue: Queue<()>,
 }
 
 impl Stage {
@@ -87,24 +87,20 @@ impl Stage {
                 job.hear(speech);
                 if !job.queued && !job.ahead.is_empty() {
                     job.queued = true;
-                    self.queue.push(flow.priority, key);
+                    self.queue.push(flow.priority, key, ());
                 }
             }
             Part::End(Ok(summary)) => {
-                drop(flow);
                 if let Some(job) = self.jobs.get_mut(&key) {
                     job.end = Some(summary);
                     self.complete_if_done(key);
                 }
             }
-            Part::End(Err(error)) => {
-                drop(flow);
-                self.fail(key, error);
-            }
+            Part::End(Err(error)) => self.fail(key, error),
         }
     }
 
-    /// Given up while they waited: they free their place and memory now, not at their turn.
+    /// Given up while they waited: they free their memory now, not at their turn.
     fn drop_given_up(&mut self) {
         let given_up = |job: &Recognizing| Some((job.flow.key, job.flow.cancel.cause()?));
         let causes: Vec<_> = self.jobs.values().filter_map(given_up).collect();
@@ -128,11 +124,9 @@ impl Stage {
             outcome
         };
         job.queued = !job.ahead.is_empty();
-        let priority = flow.priority;
-        drop(flow);
         match outcome {
             Err(error) => self.fail(key, error),
-            Ok(()) if job.queued => self.queue.put_back(priority, key),
+            Ok(()) if job.queued => self.queue.push(flow.priority, key, ()),
             Ok(()) => self.complete_if_done(key),
         }
     }
@@ -143,11 +137,9 @@ impl Stage {
         };
         job.flow.stop();
         if job.queued {
-            self.queue.remove(&key);
+            self.queue.remove(key);
         }
-        let Recognizing { ticket, flow, .. } = job;
-        drop(flow);
-        ticket.fail(error);
+        job.ticket.fail(error);
     }
 
     fn complete_if_done(&mut self, key: u64) {
@@ -244,8 +236,6 @@ impl Recognizing {
     fn complete(self) {
         let mut summary = self.end.unwrap_or_default();
         summary.timings.inference_ms = self.inference_ms;
-        // The job's place is free before its answer is there.
-        drop(self.flow);
         self.ticket.complete(Outcome {
             summary,
             speech: &self.speech,
