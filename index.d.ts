@@ -77,7 +77,7 @@ export interface Demuxed {
 export interface EngineCounters {
   /** Jobs admitted that no stage works on at the moment. */
   queued: number
-  /** Jobs that a stage works on at the moment. */
+  /** Jobs that a stage works on at the moment, also one that was given up and is about to stop. */
   running: number
   /** Bytes of input that the admitted jobs hold; see `maxQueuedBytes`. */
   queuedBytes: number

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { Transcriber, type Transcript } from 'opuscribe';
+import { type LogRecord, Transcriber, type Transcript } from 'opuscribe';
 import { english, json, noise, packets, recording } from './fixtures';
 import { normalize, wordErrorRate } from './wer';
 
@@ -109,6 +109,25 @@ describe('languages with base', () => {
       assert.equal(told.languageProbability, 1);
     });
   }
+
+  it('reports no error of what it stops on purpose', async () => {
+    const errors: LogRecord[] = [];
+    const controller = new AbortController();
+    const own = await Transcriber.open({
+      model: 'base',
+      onLog: (record) => {
+        if (record.level === 'error') errors.push(record);
+        if (record.id === 'abort' && record.message === 'recognizing') controller.abort();
+      },
+    });
+    // whisper.cpp is stopped before it encodes to detect the language, and in the encoder.
+    await own.transcribe(packets('fleurs_de'));
+    const { signal } = controller;
+    const job = own.transcribe(packets('fleurs_de'), { id: 'abort', signal, language: 'de' });
+    await assert.rejects(job, { name: 'AbortError' });
+    await own.close({ drain: true });
+    assert.deepEqual(errors, []);
+  });
 
   it('translates when it is asked to', async () => {
     const { text } = await transcriber.transcribe(packets('fleurs_de'), { translate: true });

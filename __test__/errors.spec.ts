@@ -247,13 +247,18 @@ describe('a transcriber', () => {
 
   it('more bytes of waiting input than allowed are refused, and a file by its path is not', async () => {
     const small = await Transcriber.open({ model: 'tiny.en', maxQueuedBytes: 100_000 });
-    const first = small.transcribePcm(new Float32Array(32_000));
+    const wav = readFileSync(join(__dirname, 'fixtures', 'jfk.wav'));
+    const speech = Float32Array.from(
+      { length: 32_000 },
+      (_, at) => wav.readInt16LE(44 + 2 * at) / 32_768,
+    );
+    const first = small.transcribePcm(speech, { vad: false });
     await assert.rejects(small.transcribePcm(new Float32Array(16_000)), (error: Anything) => {
       coded('ERR_QUEUE_FULL', /92000 bytes of input more than maxQueuedBytes, 100000/)(error);
       return error.retryAfterMs > 0;
     });
     const file = small.transcribeFile(join(__dirname, 'fixtures', 'jfk.wav'));
-    assert.equal((await first).emptyReason, 'no-speech');
+    assert.match((await first).text, /my fellow/);
     assert.match((await file).text, /your country/);
     await small.close();
     const wrong = Transcriber.open({ model: 'tiny.en', maxQueuedBytes: 0 });

@@ -69,7 +69,7 @@ describe('a fault in a stage', { skip }, () => {
       message: /closed itself: the stage opuscribe-gpu failed 5 times in a row/,
     });
     assert.ok(records.some(({ message }) => /closes itself/.test(message)));
-    assert.deepEqual([transcriber.stats().queued, transcriber.stats().running], [0, 0]);
     await transcriber.close();
+    assert.deepEqual([transcriber.stats().queued, transcriber.stats().running], [0, 0]);
   });
 });

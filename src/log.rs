@@ -3,7 +3,7 @@
 //! Each thread of an engine reports to that engine's own sink, so two engines in one process do
 //! not see each other's records, and without a sink nothing is made or printed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -78,6 +78,16 @@ impl Drop for JobScope {
     }
 }
 
+thread_local! {
+    static STOPPED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a library that this thread works with was stopped on purpose: what it reports as errors
+/// then is news to nobody.
+pub(crate) fn set_stopped(stopped: bool) {
+    STOPPED.set(stopped);
+}
+
 struct Reporter(LogSink);
 
 impl Subscriber for Reporter {
@@ -90,6 +100,7 @@ impl Subscriber for Reporter {
         event.record(&mut content);
         (self.0)(LogRecord {
             level: match *event.metadata().level() {
+                _ if STOPPED.get() => "debug",
                 Level::ERROR => "error",
                 Level::WARN => "warn",
                 Level::INFO => "info",
@@ -179,6 +190,22 @@ mod tests {
             ("id", Value::Text("\"job-7\"".into())),
         ];
         assert_eq!(records[0].fields, fields);
+    }
+
+    #[test]
+    fn what_was_stopped_on_purpose_reports_no_error() {
+        let seen: Arc<Mutex<Vec<&str>>> = Arc::default();
+        let sink = Arc::clone(&seen);
+        let log = Log::new(Some(Arc::new(move |record| {
+            sink.lock().unwrap().push(record.level);
+        })));
+        log.scope(|| {
+            for stopped in [false, true, false] {
+                set_stopped(stopped);
+                tracing::error!("failed to encode");
+            }
+        });
+        assert_eq!(*seen.lock().unwrap(), ["error", "debug", "error"]);
     }
 
     #[test]

@@ -14,18 +14,47 @@ use opuscribe::{Error, ErrorKind};
 /// What a later stage cannot use is not decoded to its end.
 #[test]
 fn a_file_whose_job_has_failed_is_not_read_on() {
+    // What breaks the recognizer, and what breaks the detector.
+    for level in [0.66, 2.0] {
+        let engine = Script::default().engine(8);
+        let samples = vec![level; 60 * 60 * SECOND];
+        assert_eq!(
+            kind(wait(&engine, submit(&engine, pcm(samples)))),
+            ErrorKind::WorkerFailed
+        );
+        assert_eq!(
+            wait(&engine, submit(&engine, word(30))).unwrap().text,
+            "w30"
+        );
+        // Draining waits for every decoder.
+        let stats = engine.stats();
+        engine.close(true);
+        let decoded_ms = stats.snapshot().audio_ms;
+        assert!(decoded_ms < 10.0 * 60_000.0, "{decoded_ms}");
+    }
+}
+
+/// A listener that panics is not the model's failure: the stage that told it is gone.
+#[test]
+fn an_engine_whose_stage_stops_closes_itself_and_says_why() {
     let engine = Script::default().engine(8);
-    let samples = vec![0.66; 60 * 60 * SECOND];
-    assert_eq!(
-        kind(wait(&engine, submit(&engine, pcm(samples)))),
-        ErrorKind::WorkerFailed
-    );
-    until_idle(&engine);
-    let decoded_ms = engine.stats().snapshot().audio_ms;
-    assert!(decoded_ms < 10.0 * 60_000.0, "{decoded_ms}");
-    assert_eq!(
-        wait(&engine, submit(&engine, word(30))).unwrap().text,
-        "w30"
+    let listener = Box::new(|_| panic!("the listener broke on purpose"));
+    let told = engine.submit(word(30), JobOptions::default(), Some(listener));
+    assert_eq!(kind(wait(&engine, told.unwrap())), ErrorKind::WorkerFailed);
+    // Once it has noticed; until then jobs come to nothing.
+    let refused = (0..100_000).map(|_| {
+        let submitted = engine.submit(word(30), JobOptions::default(), None);
+        match submitted {
+            Ok(job) => wait(&engine, job).unwrap_err(),
+            Err(error) => error,
+        }
+    });
+    let mut refused = refused.skip_while(|error| error.kind() == ErrorKind::WorkerFailed);
+    let error = refused.next().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    assert!(
+        error.message().contains("the listener broke on purpose"),
+        "{error}"
     );
 }
 

@@ -107,9 +107,10 @@ fn model_loaded_more_than_once() {
 
 #[test]
 fn ready_before_the_model_is() {
-    let (finish, building) = bounded(1);
+    let (finish, let_finish) = bounded(1);
+    let (begin, has_begun) = bounded(1);
     let script = Script {
-        building: Some(building),
+        building: Some((begin, let_finish)),
         ..Script::default()
     };
     let (opened, is_open) = bounded(1);
@@ -121,6 +122,7 @@ fn ready_before_the_model_is() {
             engine
         }
     });
+    has_begun.recv().unwrap();
     assert!(is_open.try_recv().is_err());
     finish.send(()).unwrap();
     assert_eq!(

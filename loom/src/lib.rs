@@ -67,6 +67,7 @@ fn a_place_comes_back_once_whenever_the_caller_gives_up() {
             }
         });
         place.leave();
+        assert!(admission.load().queued <= 1);
         drop(place);
         stages.join().unwrap();
         assert_eq!(admission.load(), IDLE);
@@ -79,7 +80,7 @@ fn a_place_comes_back_once_whenever_the_caller_gives_up() {
 
 /// Two stages at work at the same time, as on a long file.
 #[test]
-fn a_place_that_two_stages_work_on_comes_back_with_the_last() {
+fn a_place_that_two_stages_work_on_comes_back_once() {
     loom::model(|| {
         let admission = Arc::new(Admission::new(1, 100));
         let place = Arc::new(Place::take(&admission, 60).unwrap());

@@ -12,7 +12,7 @@ use crate::engine::{self, StatsSnapshot};
 pub struct EngineCounters {
     /// Jobs admitted that no stage works on at the moment.
     pub queued: u32,
-    /// Jobs that a stage works on at the moment.
+    /// Jobs that a stage works on at the moment, also one that was given up and is about to stop.
     pub running: u32,
     /// Bytes of input that the admitted jobs hold; see `maxQueuedBytes`.
     pub queued_bytes: f64,

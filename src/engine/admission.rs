@@ -6,12 +6,12 @@
 #[cfg(loom)]
 use loom::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicIsize, AtomicUsize, Ordering::Relaxed},
 };
 #[cfg(not(loom))]
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicIsize, AtomicUsize, Ordering::Relaxed},
 };
 
 /// A job that was given up has left, but a stage that is busy may still hold what it left behind.
@@ -29,8 +29,9 @@ pub(crate) struct Admission {
     max_bytes: usize,
     /// Jobs that have a place.
     jobs: AtomicUsize,
-    /// Those of them that no stage works on.
-    queued: AtomicUsize,
+    /// Those of them that no stage works on. Below zero for a moment, when a job is taken up or
+    /// leaves before whoever let go of it has counted it in again.
+    queued: AtomicIsize,
     /// Bytes of input of the jobs that have a place, as they were submitted.
     bytes: AtomicUsize,
     /// Jobs of which a part is still somewhere.
@@ -55,7 +56,7 @@ impl Admission {
             max_jobs,
             max_bytes,
             jobs: AtomicUsize::new(0),
-            queued: AtomicUsize::new(0),
+            queued: AtomicIsize::new(0),
             bytes: AtomicUsize::new(0),
             present: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
@@ -65,7 +66,7 @@ impl Admission {
     /// Jobs that wait, jobs that are worked on, and the bytes of both.
     pub fn load(&self) -> Load {
         Load {
-            queued: self.queued.load(Relaxed),
+            queued: self.queued.load(Relaxed).max(0).unsigned_abs(),
             running: self.running.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
         }

@@ -29,12 +29,17 @@ pub(crate) struct Audio {
     pub credit: Credit,
 }
 
+/// Threads that decode: the two whose turn it is, and those that hang in a read of a job that was
+/// given up.
+pub(crate) const THREADS: usize = 8;
+
 /// Whose turn it is to decode. Decoding a second of Opus takes about a millisecond, so two at a time
 /// keep any device busy, and batch work never takes both.
 #[derive(Clone)]
 pub(crate) struct Turns {
     all: Arc<Semaphore>,
     batch: Arc<Semaphore>,
+    threads: Arc<Semaphore>,
 }
 
 impl Default for Turns {
@@ -42,6 +47,7 @@ impl Default for Turns {
         Self {
             all: Arc::new(Semaphore::new(2)),
             batch: Arc::new(Semaphore::new(1)),
+            threads: Arc::new(Semaphore::new(THREADS)),
         }
     }
 }
@@ -140,7 +146,10 @@ impl Decoding {
         let (flow, log) = (Arc::clone(&self.flow), self.log.clone());
         let taken = async {
             let _turn = self.turns.take(self.flow.priority).await;
+            // Waited for here, where giving up drops `work` and the input with it.
+            let thread = Arc::clone(&self.turns.threads).acquire_owned().await;
             tokio::task::spawn_blocking(move || {
+                let _thread = thread;
                 log.scope(|| {
                     let _at_work = flow.work();
                     let started = Instant::now();
@@ -225,6 +234,33 @@ mod tests {
         }
         let mut next = decoding(&turns, Priority::Interactive, &Cancel::new(&all, None));
         assert_eq!(runtime.block_on(next.turn(|| Ok(7))).unwrap(), 7);
+        drop(end);
+    }
+
+    #[test]
+    fn an_input_is_let_go_when_every_thread_hangs_and_its_job_is_given_up() {
+        let runtime = intake::runtime().unwrap();
+        let turns = Turns::default();
+        let (end, never) = bounded(0);
+        let (begun, has_begun) = unbounded();
+        let all = CancelAll::default();
+        for _ in 0..THREADS {
+            let cancel = Cancel::new(&all, None);
+            let mut job = decoding(&turns, Priority::Interactive, &cancel);
+            let read = hang(&begun, &never);
+            let hanging = runtime.spawn(async move { job.turn(read).await });
+            has_begun.recv().unwrap();
+            cancel.abort();
+            runtime.block_on(hanging).unwrap().unwrap_err();
+        }
+        let cancel = Cancel::new(&all, None);
+        let mut next = decoding(&turns, Priority::Interactive, &cancel);
+        let input = Arc::new(());
+        let held = Arc::clone(&input);
+        cancel.abort();
+        let outcome = runtime.block_on(next.turn(move || Ok(held)));
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Aborted);
+        assert_eq!(Arc::strong_count(&input), 1);
         drop(end);
     }
 

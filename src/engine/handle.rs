@@ -1,6 +1,6 @@
 //! The waiting side of a job: one answer, whatever becomes of the stages.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -17,7 +17,7 @@ pub struct JobHandle {
     pub(super) cancel: Cancel,
     pub(super) reply: oneshot::Receiver<Result<Transcript>>,
     /// The job itself, as long as a part of it is somewhere.
-    pub(super) flow: Weak<Flow>,
+    pub(super) flow: Arc<Flow>,
     pub(super) id: Arc<str>,
     pub(super) held_bytes: usize,
     pub(super) shared: Shared,
@@ -58,9 +58,7 @@ impl JobHandle {
     fn settle(&mut self, result: Result<&Transcript, &Error>) {
         self.settled = true;
         // The place is free before the caller hears of it.
-        if let Some(flow) = self.flow.upgrade() {
-            flow.leave();
-        }
+        self.flow.leave();
         self.shared.stats.settled(result, self.held_bytes);
         self.shared.log.scope(|| {
             let _job = log::job(&self.id);
@@ -190,7 +188,7 @@ pub(super) mod tests {
         let handle = JobHandle {
             cancel: cancel.clone(),
             reply: answer,
-            flow: Arc::downgrade(&flow),
+            flow: Arc::clone(&flow),
             id: "id".into(),
             held_bytes: 1,
             shared: shared.clone(),

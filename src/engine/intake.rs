@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::EngineInfo;
 use super::admission::{Admission, Full, Place};
-use super::decode::{Audio, Decoding, Turns};
+use super::decode::{self, Audio, Decoding, Turns};
 use super::flow::{Flow, Message};
 use super::handle::JobHandle;
 use super::job::{EventSink, Input, Reply, Ticket};
@@ -22,8 +22,6 @@ use crate::log::{self, Log};
 use crate::options::{EngineOptions, JobOptions};
 use crate::transcript::{Timings, Transcript};
 
-/// Threads that decode, and some that may hang in a file system that does not answer.
-const BLOCKING_THREADS: usize = 8;
 /// How long closing waits for a read that hangs before it leaves the thread behind. Such a thread
 /// holds a decoder and a file, and no model.
 const HANGING_READ: Duration = Duration::from_secs(1);
@@ -107,7 +105,7 @@ impl Intake {
         let handle = JobHandle {
             cancel,
             reply: answer,
-            flow: Arc::downgrade(&flow),
+            flow: Arc::clone(&flow),
             id: Arc::clone(&id),
             held_bytes,
             shared: shared.clone(),
@@ -230,7 +228,7 @@ async fn start_each(
 pub(crate) fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
-        .max_blocking_threads(BLOCKING_THREADS)
+        .max_blocking_threads(decode::THREADS)
         .thread_name("opuscribe-io")
         .enable_time()
         .build()

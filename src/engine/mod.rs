@@ -141,8 +141,14 @@ impl Engine {
                 let stats = Arc::clone(stats);
                 move |vad| detect::run(&from_decode, to_gpu, vad, &stats)
             },
-        )?;
-        let stages = vec![vad, gpu];
+        );
+        let stages = match vad {
+            Ok(vad) => vec![vad, gpu],
+            Err(error) => {
+                join(vec![gpu]);
+                return Err(error);
+            }
+        };
         let opened = opened(&gpu_opened).and_then(|recognizer| {
             opened(&vad_opened)?;
             Ok(recognizer)

@@ -46,7 +46,9 @@ pub(crate) fn spawn<Model: ?Sized + 'static, Ready: Send + 'static>(
         .name(name.to_owned())
         .stack_size(STACK_BYTES)
         .spawn(move || {
-            let log = surroundings.log.clone();
+            let Surroundings {
+                log, cancel_all, ..
+            } = surroundings.clone();
             log.scope(|| {
                 let mut supervised = Supervised {
                     name,
@@ -59,8 +61,14 @@ pub(crate) fn spawn<Model: ?Sized + 'static, Ready: Send + 'static>(
                 let built = outcome.is_ok();
                 // The opener waits for this unless it has given up on another stage.
                 let _ = ready.send(outcome);
-                if built {
-                    body(supervised);
+                if !built {
+                    return;
+                }
+                // Not the model's but ours or a listener's: nothing is left to go on with.
+                if let Err(panic) = caught(|| body(supervised)) {
+                    let why = format!("the stage {name} stopped: {}", panic.what);
+                    tracing::error!(stage = name, "the transcriber closes itself: {why}");
+                    cancel_all.fail(why);
                 }
             });
         })

@@ -18,6 +18,7 @@ use std::sync::OnceLock;
 use whisper_rs::whisper_rs_sys as sys;
 
 use crate::cancel::Cancel;
+use crate::log;
 
 /// `GGML_BACKEND_API_VERSION` of the headers that [`Registration`] was read from.
 const API_VERSION: c_int = 2;
@@ -50,6 +51,7 @@ pub fn while_wanted<Output>(cancel: &Cancel, work: impl FnOnce() -> Output) -> O
     impl Drop for Restore {
         fn drop(&mut self) {
             CURRENT.set(self.0);
+            log::set_stopped(false);
         }
     }
     let _restore = Restore(CURRENT.replace(from_ref(cancel)));
@@ -114,7 +116,21 @@ unsafe extern "C" fn set_n_threads(backend: sys::ggml_backend_t, threads: c_int)
 pub unsafe extern "C" fn is_cancelled(cancel: *mut c_void) -> bool {
     // SAFETY: see the caller: the pointer is a `Cancel` that outlives the computation.
     let cancel = unsafe { &*cancel.cast::<Cancel>() };
-    cancel.cause().is_some()
+    let stop = cancel.cause().is_some();
+    if stop {
+        log::set_stopped(true);
+    }
+    stop
+}
+
+/// Stops whisper.cpp before it encodes, as a callback for the beginning of it.
+pub unsafe extern "C" fn stop_before_encoding(
+    _: *mut sys::whisper_context,
+    _: *mut sys::whisper_state,
+    _: *mut c_void,
+) -> bool {
+    log::set_stopped(true);
+    false
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use whisper_rs::{
 };
 
 use super::guard::{self, Attempt};
-use super::interrupt::{self, is_cancelled, while_wanted};
+use super::interrupt::{self, is_cancelled, stop_before_encoding, while_wanted};
 use super::window::audio_positions;
 use super::{Recognition, Recognizer, RecognizerInfo, Request, WindowSegment, model_file};
 use crate::audio::SAMPLE_RATE_HZ;
@@ -115,7 +115,7 @@ impl Whisper {
         unsafe { params.set_start_encoder_callback(Some(stop_before_encoding)) };
         // whisper.cpp's detection encodes with whatever size the run before it left behind. This
         // run computes the spectrogram, sets the size, and stops.
-        self.state.full(params, window).map_err(failed)?;
+        while_wanted(cancel, || self.state.full(params, window)).map_err(failed)?;
         let threads = self.threads.unsigned_abs() as usize;
         let detected = while_wanted(cancel, || self.state.lang_detect(0, threads));
         cancel.check()?;
@@ -350,12 +350,4 @@ fn attempt(state: &WhisperState, first_special_token: c_int) -> Attempt {
 
 fn failed(cause: whisper_rs::WhisperError) -> Error {
     Error::new(ErrorKind::WorkerFailed, "whisper.cpp failed on this window").caused_by(cause)
-}
-
-unsafe extern "C" fn stop_before_encoding(
-    _: *mut whisper_rs::WhisperSysContext,
-    _: *mut whisper_rs::WhisperSysState,
-    _: *mut c_void,
-) -> bool {
-    false
 }

@@ -61,8 +61,8 @@ pub struct Script {
     pub seen: Arc<Mutex<Vec<String>>>,
     /// With a gate, each window announces itself and waits to be let through, or to be given up.
     pub gate: Option<(Sender<()>, Receiver<()>)>,
-    /// The recognizer is being built until something comes through.
-    pub building: Option<Receiver<()>>,
+    /// The recognizer says that it is being built, which it is until something comes through.
+    pub building: Option<(Sender<()>, Receiver<()>)>,
     pub built: Arc<AtomicUsize>,
     pub dropped_on_owner: Arc<AtomicUsize>,
     pub vads_dropped: Arc<AtomicUsize>,
@@ -170,8 +170,9 @@ impl Script {
                 }))
             }),
             recognizer: Box::new(move || {
-                if let Some(building) = &script.building {
-                    building.recv().unwrap();
+                if let Some((begun, finish)) = &script.building {
+                    begun.send(()).unwrap();
+                    finish.recv().unwrap();
                 }
                 script.built.fetch_add(1, Ordering::SeqCst);
                 Ok(Box::new(EchoRecognizer {
@@ -228,7 +229,7 @@ pub fn kind(result: Result<Transcript>) -> ErrorKind {
     result.unwrap_err().kind()
 }
 
-/// Nothing is in the engine any more, which is a moment after the last answer.
+/// Every job has been settled, and no stage works on what is left of one.
 pub fn until_idle(engine: &Engine) {
     until(|| {
         let stats = engine.stats().snapshot();
