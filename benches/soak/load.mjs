@@ -175,13 +175,14 @@ export class Load {
     // Jobs that run hold their transcriber, so before they are done nothing may be collected.
     if (early) this.#collect();
     await answered;
-    for (let tries = 0; tries < 100 && this.tally.collected < collected; tries += 1) {
+    // A collection that was under way may leave its native half to the next. That is then closed by
+    // a thread of its own. Nothing else opens or closes meanwhile.
+    const isLeft = () => this.tally.collected < collected || enginesByThreads() >= this.alive;
+    for (let tries = 0; tries < 100 && isLeft(); tries += 1) {
       this.#collect();
       await sleep(50);
     }
-    if (this.tally.collected < collected) this.tally.blame('abandoned', 'it was not collected');
-    // It is closed by a thread of its own.
-    await sleep(1000);
+    if (isLeft()) this.tally.blame('abandoned', 'it was not collected');
     this.alive -= 1;
   }
 
@@ -232,13 +233,13 @@ export class Load {
 }
 
 /**
- * How many engines live, by the one thread of each that nothing else is named after: ONNX Runtime has
- * one of its own for ever. Elsewhere than on Linux nobody tells.
+ * How many engines live, by the one thread of each that nothing else is named after: ggml's threads
+ * have the name of the one that started them. Elsewhere than on Linux nobody tells.
  */
 function enginesByThreads() {
   if (process.platform !== 'linux') return 0;
   const names = readdirSync('/proc/self/task').map(threadName);
-  return names.filter((name) => name === 'opuscribe-gpu').length;
+  return names.filter((name) => name === 'opuscribe-vad').length;
 }
 
 function threadName(id) {
