@@ -189,6 +189,21 @@ describe('a process ends as the program asked, without a word from native code',
     assert.deepEqual(ended, clean('true'));
   });
 
+  it('one signal for many jobs, which are all aborted by it', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      const controller = new AbortController();
+      const { signal } = controller;
+      await transcriber.transcribe([], { signal });
+      const jobs = Array.from({ length: 20 }, () => transcriber.transcribe(packets('jfk'), { signal }));
+      jobs.push(transcribe(packets('jfk'), { signal }));
+      controller.abort(new Error('over'));
+      const settled = await Promise.allSettled(jobs);
+      console.log(settled.filter(({ reason }) => reason === signal.reason).length);
+    `);
+    assert.deepEqual(ended, clean('21'));
+  });
+
   it('jobs that are running keep the process alive until they are done', async () => {
     const ended = await run(`
       const transcriber = await open();

@@ -1,6 +1,7 @@
 // One call of the addon as a promise: signal, progress and segments around it.
 
 import type { Failure, JobEvent, JobOptions, Segment, Transcript } from '../index.js';
+import { onAbort } from './abort.js';
 import { callNative, invalidArgument, isFailure, unwrap } from './error.js';
 import { CancelToken } from './native.js';
 import { describe } from './packets.js';
@@ -49,9 +50,8 @@ export async function runJob(options: TranscribeOptions, call: Call): Promise<Tr
   const { signal } = options;
   signal?.throwIfAborted();
   const cancel = new CancelToken();
-  const abort = () => cancel.cancel();
   const listener = new Listener(options);
-  signal?.addEventListener('abort', abort, { once: true });
+  const release = onAbort(signal, () => cancel.cancel());
   try {
     const outcome = await callNative(() => call(cancel, listener.callback));
     if (isFailure(outcome) && outcome.code === 'ERR_ABORTED') throw signal?.reason;
@@ -59,7 +59,7 @@ export async function runJob(options: TranscribeOptions, call: Call): Promise<Tr
     listener.finish(transcript);
     return transcript;
   } finally {
-    signal?.removeEventListener('abort', abort);
+    release();
     listener.close();
   }
 }

@@ -1,4 +1,5 @@
 import type { Transcript } from '../index.js';
+import { onAbort } from './abort.js';
 import { OpuscribeError } from './error.js';
 import { checkOptions, type TranscribeOptions } from './job.js';
 import { flatten } from './packets.js';
@@ -65,8 +66,7 @@ async function patiently<Value>(
   signal?.throwIfAborted();
   let stopWaiting = () => {};
   const givenUp = new Promise<never>((_, reject) => {
-    const abort = () => reject(signal?.reason);
-    signal?.addEventListener('abort', abort, { once: true });
+    const release = onAbort(signal, () => reject(signal?.reason));
     const timer =
       timeoutMs !== undefined && timeoutMs >= 1 && timeoutMs <= 2_147_483_647
         ? setTimeout(() => {
@@ -75,7 +75,7 @@ async function patiently<Value>(
         : undefined;
     stopWaiting = () => {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', abort);
+      release();
     };
   });
   try {
