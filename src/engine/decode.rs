@@ -187,7 +187,7 @@ impl Decoding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cancel::{Cancel, CancelAll};
+    use crate::cancel::Cancel;
     use crate::engine::admission::{Admission, Place};
     use crate::engine::intake;
     use crossbeam_channel::{Receiver, bounded, unbounded};
@@ -215,16 +215,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_read_that_hangs_keeps_nobody_waiting_once_its_job_is_given_up() {
-        let runtime = intake::runtime().unwrap();
-        let turns = Turns::default();
+    /// So many reads hang until the result is dropped, and their jobs have been given up.
+    fn leave_hanging(count: usize, runtime: &tokio::runtime::Runtime, turns: &Turns) -> Sender<()> {
         let (end, never) = bounded(0);
         let (begun, has_begun) = unbounded();
-        let all = CancelAll::default();
-        for _ in 0..3 {
-            let cancel = Cancel::new(&all, None);
-            let mut job = decoding(&turns, Priority::Interactive, &cancel);
+        for _ in 0..count {
+            let cancel = Cancel::never();
+            let mut job = decoding(turns, Priority::Interactive, &cancel);
             let read = hang(&begun, &never);
             let hanging = runtime.spawn(async move { job.turn(read).await });
             has_begun.recv().unwrap();
@@ -232,7 +229,15 @@ mod tests {
             let outcome = runtime.block_on(hanging).unwrap();
             assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Aborted);
         }
-        let mut next = decoding(&turns, Priority::Interactive, &Cancel::new(&all, None));
+        end
+    }
+
+    #[test]
+    fn a_read_that_hangs_keeps_nobody_waiting_once_its_job_is_given_up() {
+        let runtime = intake::runtime().unwrap();
+        let turns = Turns::default();
+        let end = leave_hanging(3, &runtime, &turns);
+        let mut next = decoding(&turns, Priority::Interactive, &Cancel::never());
         assert_eq!(runtime.block_on(next.turn(|| Ok(7))).unwrap(), 7);
         drop(end);
     }
@@ -241,19 +246,8 @@ mod tests {
     fn an_input_is_let_go_when_every_thread_hangs_and_its_job_is_given_up() {
         let runtime = intake::runtime().unwrap();
         let turns = Turns::default();
-        let (end, never) = bounded(0);
-        let (begun, has_begun) = unbounded();
-        let all = CancelAll::default();
-        for _ in 0..THREADS {
-            let cancel = Cancel::new(&all, None);
-            let mut job = decoding(&turns, Priority::Interactive, &cancel);
-            let read = hang(&begun, &never);
-            let hanging = runtime.spawn(async move { job.turn(read).await });
-            has_begun.recv().unwrap();
-            cancel.abort();
-            runtime.block_on(hanging).unwrap().unwrap_err();
-        }
-        let cancel = Cancel::new(&all, None);
+        let end = leave_hanging(THREADS, &runtime, &turns);
+        let cancel = Cancel::never();
         let mut next = decoding(&turns, Priority::Interactive, &cancel);
         let input = Arc::new(());
         let held = Arc::clone(&input);

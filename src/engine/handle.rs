@@ -16,7 +16,7 @@ use crate::transcript::{Timings, Transcript};
 pub struct JobHandle {
     pub(super) cancel: Cancel,
     pub(super) reply: oneshot::Receiver<Result<Transcript>>,
-    /// The job itself, as long as a part of it is somewhere.
+    /// For the job's place, which the answer frees.
     pub(super) flow: Arc<Flow>,
     pub(super) id: Arc<str>,
     pub(super) held_bytes: usize,
