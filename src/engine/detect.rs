@@ -127,7 +127,7 @@ impl Detecting {
             fault::inject(Place::Vad, &self.flow.id);
             detection.push(vad, &audio.pcm, cancel, &mut segments)
         })?;
-        self.packer.hear(&audio.pcm);
+        self.packer.hear(&audio.pcm, self.detection.probabilities());
         let mut windows = VecDeque::new();
         for segment in &segments {
             self.packer.complete(segment, &mut windows);
@@ -151,6 +151,7 @@ impl Detecting {
         let detection = &mut self.detection;
         let mut segments = Vec::new();
         vad.call(|vad| detection.finish(vad, cancel, &mut segments))?;
+        self.packer.hear(&[], self.detection.probabilities());
         let mut windows = VecDeque::new();
         for segment in &segments {
             self.packer.complete(segment, &mut windows);

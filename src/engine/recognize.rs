@@ -186,9 +186,12 @@ impl Recognizing {
             return Ok(());
         };
         let share_per_sample = speech.share / speech.heard.max(1) as f64;
-        let Some(Window { audio, timeline }) = speech.windows.pop_front() else {
+        let Some(window) = speech.windows.pop_front() else {
             return Ok(());
         };
+        let Window {
+            audio, timeline, ..
+        } = &window;
         let options = &self.ticket.options;
         let heard = self.language.map(|(language, _)| language);
         let asked = options.language.as_deref().filter(|code| *code != "auto");
@@ -198,6 +201,7 @@ impl Recognizing {
             initial_prompt: options.initial_prompt.as_deref(),
             beam_size: options.beam_size,
             temperatures: &options.temperatures,
+            speech: &window.speech,
         };
         let cancel = &self.flow.cancel;
         tracing::debug!(
@@ -207,10 +211,10 @@ impl Recognizing {
         );
         let recognition = recognizer.call(|model| {
             fault::inject(Place::Gpu, &self.flow.id);
-            model.recognize(&audio, &request, cancel)
+            model.recognize(audio, &request, cancel)
         })?;
         let first_new = self.segments.len();
-        self.add(recognition, &timeline);
+        self.add(recognition, timeline);
         for segment in &self.segments[first_new..] {
             self.ticket.tell(Event::Segment(segment.clone()));
         }

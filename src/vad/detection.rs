@@ -56,6 +56,7 @@ impl Detection {
         segments: &mut Vec<Range<usize>>,
     ) -> Result<()> {
         self.heard += pcm.len();
+        self.forget_probabilities();
         let Some(following) = &mut self.following else {
             return Ok(());
         };
@@ -75,6 +76,7 @@ impl Detection {
         segments: &mut Vec<Range<usize>>,
     ) -> Result<()> {
         let heard = self.heard;
+        self.forget_probabilities();
         match &mut self.following {
             None if heard > 0 => segments.push(0..heard),
             None => {}
@@ -84,6 +86,20 @@ impl Detection {
             }
         }
         Ok(())
+    }
+
+    /// Probability of speech of each window that the last call completed.
+    #[must_use]
+    pub fn probabilities(&self) -> &[f32] {
+        self.following
+            .as_ref()
+            .map_or(&[], |following| &following.probabilities)
+    }
+
+    fn forget_probabilities(&mut self) {
+        if let Some(following) = &mut self.following {
+            following.probabilities.clear();
+        }
     }
 
     /// The segment that is still growing, as far as it is certain.
@@ -114,9 +130,9 @@ impl Following {
     ) -> Result<()> {
         for slice in self.rest[..samples].chunks(WINDOWS_PER_CALL * WINDOW_SAMPLES) {
             cancel.check()?;
-            self.probabilities.clear();
+            let known = self.probabilities.len();
             vad.probabilities(&mut self.state, slice, &mut self.probabilities)?;
-            self.segmenter.push(&self.probabilities, segments);
+            self.segmenter.push(&self.probabilities[known..], segments);
         }
         Ok(())
     }

@@ -1,25 +1,43 @@
-//! Can this text be believed, and if not, what next: the temperature ladder of the Whisper paper,
-//! section 4.5. Pure.
+//! Can this text be believed, and if not, what next: the full window, then the temperature ladder of
+//! the Whisper paper, section 4.5. Pure.
 
 use std::collections::HashMap;
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 
 use super::WindowSegment;
+use super::greedy::{End, is_all_repetition, is_loop};
+use super::rules::Token;
 use crate::error::Result;
 
 /// Below this mean log probability the paper decodes again.
 const MIN_AVG_LOG_PROB: f32 = -1.0;
-/// Repetition shows in the last tokens: fewer than this many are judged by probability alone.
+/// A text that zlib makes this many times shorter repeats itself (the paper's figure).
+const MAX_COMPRESSION_RATIO: f32 = 2.4;
+/// Repetition shows in the last tokens too: fewer than this many are not judged.
 const REPETITION_TOKENS: usize = 32;
 /// Entropy in nats under which the last tokens repeat themselves; whisper.cpp's own threshold.
 const MIN_ENTROPY: f32 = 2.4;
+/// Nobody speaks faster for the length of a segment: English has some five tokens a second.
+const MAX_TOKENS_PER_SECOND: u64 = 12;
 
 /// One decoding of a window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
     /// What came out.
     pub segments: Vec<WindowSegment>,
-    /// Every text token in order, with its natural-log probability.
-    pub tokens: Vec<(i32, f32)>,
+    /// Every text token in order.
+    pub texts: Vec<Token>,
+    /// Why it stopped.
+    pub end: End,
+    /// Where the model says that the last segment begins and ends, in milliseconds of the window.
+    pub last_ms: (i64, i64),
+    /// Text tokens of the last segment.
+    pub last_tokens: usize,
+    /// How far the window was heard: all of it, or up to where the text ends and speech may follow.
+    pub heard_ms: i64,
 }
 
 /// Why an attempt is tried again.
@@ -29,90 +47,162 @@ pub enum Doubt {
     LowProbability,
     /// The tokens repeat themselves.
     Repetition,
+    /// There are more than anybody speaks in this time.
+    TooFast,
+    /// The last segment goes on behind the audio, and nobody can have said it before that.
+    PastEnd,
+}
+
+/// How to decode.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Try {
+    /// With the encoder's full window, instead of one that is sized to the audio.
+    pub full_window: bool,
+    /// 0 takes what is most probable, above it draws.
+    pub temperature: f32,
+}
+
+/// The order of tries: the sized window, if the window is one, then the full one, and that at the
+/// other temperatures.
+pub fn tries(temperatures: &[f32], is_sized: bool) -> impl Iterator<Item = Try> {
+    let once = temperatures.iter().take(usize::from(is_sized));
+    let sized = once.map(|&temperature| Try {
+        full_window: false,
+        temperature,
+    });
+    sized.chain(temperatures.iter().map(|&temperature| Try {
+        full_window: true,
+        temperature,
+    }))
 }
 
 impl Attempt {
     /// Mean log probability of the text tokens; 0 without any.
     pub fn avg_log_prob(&self) -> f32 {
-        if self.tokens.is_empty() {
-            return 0.0;
-        }
-        self.tokens
-            .iter()
-            .map(|(_, log_prob)| log_prob)
-            .sum::<f32>()
-            / self.tokens.len() as f32
+        self.texts.iter().map(|token| token.log_prob).sum::<f32>() / self.texts.len().max(1) as f32
     }
 
     /// The reason not to believe it, if there is one.
-    pub fn doubt(&self) -> Option<Doubt> {
-        if self.avg_log_prob() < MIN_AVG_LOG_PROB {
-            Some(Doubt::LowProbability)
-        } else if self.repeats() {
+    pub fn doubt(&self, audio_ms: i64, full_window: bool) -> Option<Doubt> {
+        if self.repeats() || (!full_window && self.says_one_thing()) {
             Some(Doubt::Repetition)
+        } else if self.end == End::TooLong {
+            Some(Doubt::TooFast)
+        } else if self.runs_past(audio_ms) {
+            Some(Doubt::PastEnd)
+        } else if self.avg_log_prob() < MIN_AVG_LOG_PROB {
+            Some(Doubt::LowProbability)
         } else {
             None
         }
     }
 
+    fn runs_past(&self, audio_ms: i64) -> bool {
+        let (start_ms, end_ms) = self.last_ms;
+        let room_ms = u64::try_from(audio_ms - start_ms).unwrap_or(0);
+        end_ms > audio_ms && self.last_tokens as u64 * 1000 > room_ms * MAX_TOKENS_PER_SECOND
+    }
+
     fn repeats(&self) -> bool {
-        self.tokens
-            .last_chunk::<REPETITION_TOKENS>()
-            .is_some_and(|last| entropy(last) < MIN_ENTROPY)
+        let ids: Vec<i32> = self.texts.iter().map(|token| token.id).collect();
+        self.end == End::Repetition
+            || is_loop(&ids)
+            || ids
+                .last_chunk::<REPETITION_TOKENS>()
+                .is_some_and(|last| entropy(last) < MIN_ENTROPY)
+            || self.compression_ratio() > MAX_COMPRESSION_RATIO
+    }
+
+    /// People do, too: the full window is believed in it.
+    fn says_one_thing(&self) -> bool {
+        let ids: Vec<i32> = self.texts.iter().map(|token| token.id).collect();
+        is_all_repetition(&ids)
+    }
+
+    fn compression_ratio(&self) -> f32 {
+        let text: String = self.segments.iter().map(|s| s.text.as_str()).collect();
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+        match encoder
+            .write_all(text.as_bytes())
+            .and_then(|()| encoder.finish())
+        {
+            Ok(compressed) => text.len() as f32 / compressed.len().max(1) as f32,
+            // Writing into memory does not fail.
+            Err(_) => 0.0,
+        }
     }
 }
 
-fn entropy(tokens: &[(i32, f32)]) -> f32 {
+fn entropy(ids: &[i32]) -> f32 {
     let mut counts: HashMap<i32, u32> = HashMap::new();
-    for (token, _) in tokens {
-        *counts.entry(*token).or_default() += 1;
+    for id in ids {
+        *counts.entry(*id).or_default() += 1;
     }
     counts
         .values()
         .map(|count| {
-            let share = *count as f32 / tokens.len() as f32;
+            let share = *count as f32 / ids.len() as f32;
             -share * share.ln()
         })
         .sum()
 }
 
-/// Decodes at each temperature until the result can be believed. If none can, the most probable
-/// one that does not repeat itself is taken, or else the most probable: text is never thrown away
-/// for being improbable. No temperature, no text.
+/// Tries until the result can be believed. If none can, the most probable one that does not repeat
+/// itself is taken, or else the most probable: text is never thrown away for being improbable. No
+/// try, no text.
 pub fn climb(
-    temperatures: &[f32],
-    mut decode: impl FnMut(f32) -> Result<Attempt>,
-) -> Result<Vec<WindowSegment>> {
+    tries: impl Iterator<Item = Try>,
+    audio_ms: i64,
+    mut decode: impl FnMut(Try) -> Result<Attempt>,
+) -> Result<Option<Attempt>> {
     let mut best: Option<Attempt> = None;
-    for &temperature in temperatures {
-        let attempt = decode(temperature)?;
-        let Some(doubt) = attempt.doubt() else {
-            return Ok(attempt.segments);
+    for next in tries {
+        let attempt = decode(next)?;
+        let Some(doubt) = attempt.doubt(audio_ms, next.full_window) else {
+            return Ok(Some(attempt));
         };
-        tracing::debug!(?doubt, temperature, "the text cannot be believed");
+        tracing::debug!(
+            ?doubt,
+            audio_ms,
+            last_start_ms = attempt.last_ms.0,
+            last_end_ms = attempt.last_ms.1,
+            avg_log_prob = attempt.avg_log_prob(),
+            full_window = next.full_window,
+            temperature = next.temperature,
+            "the text cannot be believed"
+        );
         let rank = |attempt: &Attempt| (!attempt.repeats(), attempt.avg_log_prob());
         if best.as_ref().is_none_or(|best| rank(&attempt) > rank(best)) {
             best = Some(attempt);
         }
     }
-    Ok(best.map(|attempt| attempt.segments).unwrap_or_default())
+    Ok(best)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The segment tells the attempts apart.
-    fn attempt(tokens: Vec<(i32, f32)>) -> Attempt {
+    const AUDIO_MS: i64 = 10_000;
+
+    /// The text tells the attempts apart.
+    fn attempt(texts: Vec<(i32, f32)>) -> Attempt {
         Attempt {
             segments: vec![WindowSegment {
                 start_ms: 0,
                 end_ms: 1000,
-                text: format!("{:?}", tokens.first()),
+                text: format!("{:?}", texts.first()),
                 avg_log_prob: 0.0,
                 no_speech_probability: 0.0,
             }],
-            tokens,
+            texts: texts
+                .into_iter()
+                .map(|(id, log_prob)| Token { id, log_prob })
+                .collect(),
+            end: End::Complete,
+            last_ms: (0, 1000),
+            last_tokens: 20,
+            heard_ms: AUDIO_MS,
         }
     }
 
@@ -130,33 +220,89 @@ mod tests {
 
     #[test]
     fn doubts_are_told_apart() {
-        assert_eq!(sure().doubt(), None);
-        assert_eq!(unsure(-1.5).doubt(), Some(Doubt::LowProbability));
-        assert_eq!(looping().doubt(), Some(Doubt::Repetition));
-        assert_eq!(attempt(vec![]).doubt(), None);
+        let doubt = |attempt: Attempt| attempt.doubt(AUDIO_MS, true);
+        assert_eq!(doubt(sure()), None);
+        assert_eq!(doubt(unsure(-1.5)), Some(Doubt::LowProbability));
+        assert_eq!(doubt(looping()), Some(Doubt::Repetition));
+        let mut long = sure();
+        long.end = End::TooLong;
+        assert_eq!(doubt(long), Some(Doubt::TooFast));
+        let mut late = sure();
+        late.last_ms = (AUDIO_MS - 2000, AUDIO_MS + 2000);
+        assert_eq!(late.doubt(AUDIO_MS, true), None);
+        late.last_ms.0 += 1000;
+        assert_eq!(doubt(late), Some(Doubt::PastEnd));
     }
 
     #[test]
-    fn a_short_sentence_may_repeat_a_word() {
-        let no_no_no = attempt(vec![(7, -0.3); 6]);
-        assert_eq!(no_no_no.doubt(), None);
+    fn sentences_that_come_again_and_again_are_a_repetition() {
+        // Too long a pattern for the last tokens to show it.
+        let sentence = "The quick brown fox jumps over the lazy dog near the bank of the river. ";
+        let mut song = sure();
+        song.segments[0].text = sentence.repeat(4);
+        assert_eq!(song.doubt(AUDIO_MS, true), Some(Doubt::Repetition));
+        song.segments[0].text = sentence.into();
+        assert_eq!(song.doubt(AUDIO_MS, true), None);
     }
 
     #[test]
-    fn the_ladder_is_climbed_only_while_in_doubt() {
-        let mut tried = Vec::new();
-        let result = climb(&[0.0, 0.2, 0.4], |temperature| {
-            tried.push(temperature);
-            Ok(if temperature < 0.2 { looping() } else { sure() })
+    fn a_text_of_one_word_is_believed_when_the_full_window_says_so_too() {
+        let no = attempt(vec![(7, -0.1); 3]);
+        assert_eq!(no.doubt(AUDIO_MS, false), Some(Doubt::Repetition));
+        assert_eq!(no.doubt(AUDIO_MS, true), None);
+    }
+
+    #[test]
+    fn the_full_window_is_tried_before_the_next_temperature() {
+        let order: Vec<(bool, f32)> = tries(&[0.0, 0.2, 0.4], true)
+            .map(|next| (next.full_window, next.temperature))
+            .collect();
+        assert_eq!(order, [(false, 0.0), (true, 0.0), (true, 0.2), (true, 0.4)]);
+        assert_eq!(tries(&[0.6], true).count(), 2);
+        assert_eq!(tries(&[0.6], false).count(), 1);
+        assert_eq!(tries(&[], true).count(), 0);
+    }
+
+    fn climbed(attempts: &[Attempt]) -> (Option<Attempt>, usize) {
+        let mut made = 0;
+        let best = climb(
+            tries(&[0.0; 9], false).take(attempts.len()),
+            AUDIO_MS,
+            |_| {
+                made += 1;
+                Ok(attempts[made - 1].clone())
+            },
+        );
+        (best.unwrap(), made)
+    }
+
+    #[test]
+    fn the_first_that_can_be_believed_is_taken() {
+        let (best, made) = climbed(&[looping(), sure(), unsure(-2.0)]);
+        assert_eq!((best, made), (Some(sure()), 2));
+    }
+
+    #[test]
+    fn unsure_text_is_kept_and_the_most_probable_of_it() {
+        let (best, made) = climbed(&[unsure(-3.0), unsure(-1.5), unsure(-2.0)]);
+        assert_eq!((best, made), (Some(unsure(-1.5)), 3));
+    }
+
+    #[test]
+    fn a_loop_is_only_taken_when_there_is_nothing_else() {
+        assert_eq!(climbed(&[looping(), unsure(-3.0)]).0, Some(unsure(-3.0)));
+        assert_eq!(climbed(&[looping()]).0, Some(looping()));
+        assert_eq!(climbed(&[]).0, None);
+    }
+
+    #[test]
+    fn a_failure_ends_it() {
+        let mut made = 0;
+        let outcome = climb(tries(&[0.0, 0.2], false), AUDIO_MS, |_| {
+            made += 1;
+            Err(crate::Error::new(crate::ErrorKind::Aborted, "given up"))
         });
-        assert_eq!(tried, [0.0, 0.2]);
-        assert_eq!(result.unwrap(), sure().segments);
-    }
-
-    #[test]
-    fn if_nothing_can_be_believed_the_best_is_taken_and_nothing_deleted() {
-        let mut attempts = vec![looping(), unsure(-1.2), unsure(-3.0)].into_iter();
-        let result = climb(&[0.0, 0.5, 1.0], |_| Ok(attempts.next().unwrap()));
-        assert_eq!(result.unwrap(), unsure(-1.2).segments);
+        assert!(outcome.is_err());
+        assert_eq!(made, 1);
     }
 }

@@ -1,9 +1,15 @@
 //! Speech recognition: the text of one window of audio.
 
+mod evidence;
+mod full;
+mod greedy;
 mod guard;
 mod interrupt;
+mod mel;
 mod model;
 mod model_file;
+mod rules;
+mod state;
 mod window;
 
 pub use model::{Whisper, library_version};
@@ -25,6 +31,8 @@ pub struct Request<'job> {
     pub beam_size: usize,
     /// Tried in order until the text can be believed. Never empty.
     pub temperatures: &'job [f32],
+    /// Probability of speech in each 32 ms of the window; empty where nobody looked for speech.
+    pub speech: &'job [f32],
 }
 
 /// The text of a window, on the window's own timeline.

@@ -1,35 +1,42 @@
-//! Whisper on whisper.cpp.
-#![allow(unsafe_code)]
+//! A Whisper model on whisper.cpp.
 
-use std::collections::HashMap;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::path::Path;
-use std::ptr::from_ref;
 
-use whisper_rs::{
-    FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState,
-};
+use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperState};
 
-use super::guard::{self, Attempt};
-use super::interrupt::{self, is_cancelled, stop_before_encoding, while_wanted};
-use super::window::audio_positions;
-use super::{Recognition, Recognizer, RecognizerInfo, Request, WindowSegment, model_file};
+use super::evidence::Evidence;
+use super::full::{self, Parameters, Strategy};
+use super::greedy;
+use super::guard::{self, Attempt, Try};
+use super::interrupt;
+use super::mel::LogMel;
+use super::rules::{Vocabulary, probabilities};
+use super::state::{Prompted, State, failed};
+use super::window::{FULL_POSITIONS, audio_positions};
+use super::{Recognition, Recognizer, RecognizerInfo, Request, model_file};
 use crate::audio::SAMPLE_RATE_HZ;
 use crate::cancel::Cancel;
 use crate::cpu::CpuLevel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Device;
 
-/// Decoders that sample in parallel at temperatures above 0; whisper.cpp's own default.
-const BEST_OF: c_int = 5;
-/// whisper.cpp gives no text for less than 100 ms, and little for less than a second.
+/// The model gives little for less than a second.
 const MIN_SAMPLES: usize = SAMPLE_RATE_HZ as usize;
+const SAMPLES_PER_MS: usize = SAMPLE_RATE_HZ as usize / 1000;
 /// Prompt tokens that count (whisper.cpp: half the text context, less one).
 const MAX_PROMPT_TOKENS: usize = 223;
 /// The end of a prompt that is tokenised: more than the tokens that count can hold, and little
 /// enough for whisper.cpp's recursive regular expressions on a 16 MB stack.
 const PROMPT_TAIL_BYTES: usize = 4096;
-const MILLISECONDS_PER_CENTISECOND: i64 = 10;
+/// Tokens that a window has room for (whisper.cpp: half the text context, less four).
+const MAX_TOKENS: usize = 220;
+/// More tokens than these are not speech. Whisper's own 448 for 30 s allow for 15 a second.
+const TOKENS_AT_ONCE: usize = 16;
+const TOKENS_PER_SECOND: usize = 25;
+/// A text that ends this long before the window does has left something out: what follows is heard
+/// on its own. The pauses within a window are shorter.
+const UNHEARD_SAMPLES: usize = 2 * SAMPLE_RATE_HZ as usize;
 
 /// Version of the bundled whisper.cpp.
 #[must_use]
@@ -39,17 +46,37 @@ pub fn library_version() -> &'static str {
 
 /// A Whisper model and the one state it runs on.
 ///
-/// The state is reused by every window that is decoded greedily. What whisper.cpp carries over from
-/// one run of a state to the next is ruled out: the padding of the attention cache by the sizes of
-/// [`audio_positions`], the random generator by a fresh state for whatever draws from it.
+/// The most probable text is decoded a token at a time on a state that is reused: nothing of it but
+/// the size of the encoder outlives a window. What needs several decoders at once is whisper.cpp's
+/// own loop, on a fresh state.
 pub struct Whisper {
     context: WhisperContext,
-    state: WhisperState,
-    threads: c_int,
+    state: State,
+    threads: usize,
     info: RecognizerInfo,
-    /// Parameters by language and strategy. `set_language` leaks its string, so it is called once
-    /// for each pair that is used, not once for each window.
-    params: HashMap<(&'static str, Strategy), FullParams<'static, 'static>>,
+    mel: LogMel,
+    vocabulary: Vocabulary,
+    parameters: Parameters,
+}
+
+/// What a window is decoded with, whichever try it is.
+struct Task<'job> {
+    request: &'job Request<'job>,
+    /// What goes before the text: the prompt, and the token that the text starts with.
+    start: Vec<i32>,
+    prompt: &'job [i32],
+    cancel: &'job Cancel,
+}
+
+/// A window, and what the tries of it share.
+struct Listening<'window> {
+    /// At least [`MIN_SAMPLES`].
+    window: &'window [f32],
+    /// The audio without what it was padded with.
+    audio_ms: i64,
+    mel: Vec<f32>,
+    /// The size that the encoder ran with, as long as nothing is decoded behind the start.
+    encoded: Option<usize>,
 }
 
 impl Whisper {
@@ -62,11 +89,13 @@ impl Whisper {
             ));
         }
         CpuLevel::check()?;
-        let model_bytes = model_file::check(path)?;
+        let file = model_file::check(path)?;
         whisper_rs::install_logging_hooks();
         interrupt::install();
         let mut parameters = WhisperContextParameters::default();
-        parameters.use_gpu(false).flash_attn(true);
+        // On a CPU flash attention takes longer than the products it saves, and attends to parts of
+        // the cache that nobody wrote: docs/benchmarks.md.
+        parameters.use_gpu(false).flash_attn(false);
         let context = WhisperContext::new_with_params(path, parameters).map_err(|cause| {
             Error::new(
                 ErrorKind::ModelInvalid,
@@ -74,19 +103,25 @@ impl Whisper {
             )
             .caused_by(cause)
         })?;
-        let state = new_state(&context)?;
-        let info = RecognizerInfo {
-            languages: languages(&context),
-            backend: "cpu",
-            device: format!("cpu ({})", CpuLevel::BUILT_FOR.as_str()),
-            model_bytes,
-        };
+        let text = |id| context.token_to_bytes(id).unwrap_or_default();
         let mut whisper = Self {
+            state: State::new(new_state(&context)?, threads),
+            threads,
+            info: RecognizerInfo {
+                languages: languages(&context),
+                backend: "cpu",
+                device: format!("cpu ({})", CpuLevel::BUILT_FOR.as_str()),
+                model_bytes: file.bytes,
+            },
+            mel: LogMel::new(&file.mel_filters),
+            vocabulary: Vocabulary::new(
+                context.token_eot(),
+                context.token_beg(),
+                context.token_nosp(),
+                text,
+            ),
+            parameters: Parameters::default(),
             context,
-            state,
-            threads: c_int::try_from(threads).unwrap_or(c_int::MAX),
-            info,
-            params: HashMap::new(),
         };
         whisper.warm_up()?;
         Ok(whisper)
@@ -100,94 +135,174 @@ impl Whisper {
             initial_prompt: None,
             beam_size: 1,
             temperatures: &[0.0],
+            speech: &[],
         };
         self.recognize(&vec![0.0; MIN_SAMPLES], &request, &Cancel::never())?;
         Ok(())
     }
 
-    /// The most probable language of the window and its probability.
-    fn detect_language(&mut self, window: &[f32], cancel: &Cancel) -> Result<(&'static str, f32)> {
-        let mut params = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
-        quiet(&mut params);
-        params.set_n_threads(self.threads);
-        params.set_audio_ctx(positions(window));
-        // SAFETY: the callback takes no user data and touches none of its arguments.
-        unsafe { params.set_start_encoder_callback(Some(stop_before_encoding)) };
-        // whisper.cpp's detection encodes with whatever size the run before it left behind. This
-        // run computes the spectrogram, sets the size, and stops.
-        while_wanted(cancel, || self.state.full(params, window)).map_err(failed)?;
-        let threads = self.threads.unsigned_abs() as usize;
-        let detected = while_wanted(cancel, || self.state.lang_detect(0, threads));
-        cancel.check()?;
-        let (_, probabilities) = detected.map_err(failed)?;
-        let known = self.info.languages.iter().filter_map(|&language| {
-            let id = usize::try_from(whisper_rs::get_lang_id(language)?).ok()?;
-            Some((language, *probabilities.get(id)?))
-        });
-        known
+    /// The text of a window, or of its beginning, as far as it can be believed.
+    fn hear(
+        &mut self,
+        audio: &[f32],
+        task: &Task<'_>,
+        language: &mut Option<(&'static str, f32)>,
+    ) -> Result<Option<Attempt>> {
+        let mut padded;
+        let window = if audio.len() < MIN_SAMPLES {
+            padded = audio.to_vec();
+            padded.resize(MIN_SAMPLES, 0.0);
+            &padded
+        } else {
+            audio
+        };
+        let sized = audio_positions(window.len());
+        let mut listening = Listening {
+            window,
+            audio_ms: (audio.len() / SAMPLES_PER_MS) as i64,
+            mel: self.mel.compute(window),
+            encoded: None,
+        };
+        let language = if let Some((language, _)) = *language {
+            language
+        } else {
+            self.listen(&mut listening, sized, task)?;
+            language.insert(self.detected_language()?).0
+        };
+        let order = guard::tries(task.request.temperatures, sized < FULL_POSITIONS);
+        guard::climb(order, listening.audio_ms, |next| {
+            self.attempt(&mut listening, next, task, language)
+        })
+    }
+
+    /// Encodes the window, unless it is, and feeds the start: the logits behind it tell the
+    /// language, and whether anybody speaks.
+    fn listen(
+        &mut self,
+        listening: &mut Listening<'_>,
+        positions: usize,
+        task: &Task<'_>,
+    ) -> Result<()> {
+        if listening.encoded != Some(positions) {
+            let mel = (listening.mel.as_slice(), self.mel.bands());
+            self.state
+                .encode(listening.window, mel, positions, task.cancel)?;
+            self.state.feed(&task.start, 0, task.cancel)?;
+            listening.encoded = Some(positions);
+        }
+        Ok(())
+    }
+
+    /// The most probable language and its probability among all that the model knows.
+    fn detected_language(&self) -> Result<(&'static str, f32)> {
+        let logit = |language: &&'static str| {
+            let token = self.language_token(language)?;
+            self.state
+                .logits()
+                .get(usize::try_from(token).ok()?)
+                .copied()
+        };
+        let known = &self.info.languages;
+        let logits: Vec<f32> = known
+            .iter()
+            .map(|language| logit(language).unwrap_or(f32::NEG_INFINITY))
+            .collect();
+        let shares = probabilities(&logits, 0..known.len() as i32);
+        let pairs = known.iter().copied().zip(shares);
+        pairs
             .reduce(|best, next| if next.1 > best.1 { next } else { best })
             .ok_or_else(|| Error::new(ErrorKind::WorkerFailed, "the model knows no language"))
     }
 
-    /// Parameters for a language and strategy, without the language's string being leaked again.
-    fn params(
+    /// Decodes the window once.
+    fn attempt(
         &mut self,
+        listening: &mut Listening<'_>,
+        next: Try,
+        task: &Task<'_>,
         language: &'static str,
-        strategy: Strategy,
-    ) -> FullParams<'static, 'static> {
-        self.params
-            .entry((language, strategy))
-            .or_insert_with(|| {
-                let mut params = FullParams::new(strategy.sampling());
-                // whisper.cpp's own default is a static "en".
-                if language != "en" {
-                    params.set_language(Some(language));
-                }
-                quiet(&mut params);
-                params
-            })
-            .clone()
+    ) -> Result<Attempt> {
+        let positions = if next.full_window {
+            FULL_POSITIONS
+        } else {
+            audio_positions(listening.window.len())
+        };
+        let strategy = match task.request.beam_size {
+            _ if next.temperature > 0.0 => Strategy::Sampled,
+            beams @ 2.. => Strategy::Beam(beams),
+            _ => return self.decode(listening, positions, task, language),
+        };
+        let run = full::Run {
+            window: listening.window,
+            audio_ms: listening.audio_ms,
+            positions,
+            threads: self.threads,
+            strategy,
+            temperature: next.temperature,
+            language,
+            translate: task.request.translate,
+            prompt: task.prompt,
+        };
+        let state = new_state(&self.context)?;
+        let (parameters, vocabulary) = (&mut self.parameters, &self.vocabulary);
+        full::decode(state, parameters, vocabulary, &run, task.cancel)
     }
 
-    /// Decodes the window once.
+    /// The most probable text.
     fn decode(
         &mut self,
-        window: &[f32],
-        request: &Request<'_>,
+        listening: &mut Listening<'_>,
+        positions: usize,
+        task: &Task<'_>,
         language: &'static str,
-        prompt: &[c_int],
-        temperature: f32,
-        cancel: &Cancel,
     ) -> Result<Attempt> {
-        cancel.check()?;
-        let strategy = Strategy::of(request.beam_size, temperature);
-        let mut params = self.params(language, strategy);
-        params.set_n_threads(self.threads);
-        params.set_audio_ctx(positions(window));
-        params.set_translate(request.translate);
-        params.set_temperature(temperature);
-        if !prompt.is_empty() {
-            params.set_tokens(prompt);
-        }
-        // SAFETY: whisper.cpp calls back only during `full` below, and `cancel` outlives it; the
-        // callback only reads through the pointer.
-        unsafe {
-            params.set_abort_callback(Some(is_cancelled));
-            params.set_abort_callback_user_data(from_ref(cancel).cast_mut().cast::<c_void>());
-        }
-        // Sampling draws from a generator that lives in the state, and so does beam search, which
-        // draws its candidates: on a fresh one the result does not depend on what was drawn before.
-        let mut fresh;
-        let state = if strategy == Strategy::Greedy {
-            &mut self.state
-        } else {
-            fresh = new_state(&self.context)?;
-            &mut fresh
+        self.listen(listening, positions, task)?;
+        listening.encoded = None;
+        let nobody = std::iter::once(self.vocabulary.no_speech);
+        let no_speech = probabilities(self.state.logits(), nobody).into_iter().sum();
+        let rest = self.purpose(language, task.request.translate);
+        let mut network = Prompted {
+            state: &mut self.state,
+            fed: task.start.len(),
+            rest: &rest,
+            cancel: task.cancel,
         };
-        let outcome = while_wanted(cancel, || state.full(params, window));
-        cancel.check()?;
-        outcome.map_err(failed)?;
-        Ok(attempt(state, self.context.token_eot()))
+        let audio_ms = listening.audio_ms;
+        let seconds = listening.window.len().div_ceil(MIN_SAMPLES);
+        let limit = MAX_TOKENS.min(TOKENS_AT_ONCE + TOKENS_PER_SECOND * seconds);
+        let vocabulary = &self.vocabulary;
+        let decoded = greedy::decode(&mut network, vocabulary, audio_ms, limit)?;
+        let text = |id| self.context.token_to_bytes(id).unwrap_or_default();
+        let tokens = &decoded.tokens;
+        let texts = tokens.iter().filter(|t| vocabulary.is_text(t.id)).copied();
+        Ok(Attempt {
+            segments: greedy::segments(tokens, vocabulary, audio_ms, no_speech, text),
+            texts: texts.collect(),
+            end: decoded.end,
+            last_ms: greedy::last_segment_ms(tokens, vocabulary, audio_ms),
+            last_tokens: greedy::last_segment_tokens(tokens, vocabulary),
+            heard_ms: greedy::heard_ms(&decoded, vocabulary, audio_ms),
+        })
+    }
+
+    /// What follows the start of a text: its language, and what to do with it.
+    fn purpose(&self, language: &str, translate: bool) -> Vec<i32> {
+        if !self.context.is_multilingual() {
+            return Vec::new();
+        }
+        let task = if translate {
+            self.context.token_translate()
+        } else {
+            self.context.token_transcribe()
+        };
+        self.language_token(language)
+            .into_iter()
+            .chain([task])
+            .collect()
+    }
+
+    fn language_token(&self, language: &str) -> Option<i32> {
+        Some(self.context.token_lang(whisper_rs::get_lang_id(language)?))
     }
 
     /// The requested language as the static string that whisper.cpp knows it by.
@@ -231,76 +346,53 @@ impl Recognizer for Whisper {
         request: &Request<'_>,
         cancel: &Cancel,
     ) -> Result<Recognition> {
-        let mut padded;
-        let window = if window.len() < MIN_SAMPLES {
-            padded = window.to_vec();
-            padded.resize(MIN_SAMPLES, 0.0);
-            &padded
-        } else {
-            window
-        };
         let prompt = self.prompt(request.initial_prompt)?;
-        cancel.check()?;
-        let (language, language_probability) = match self.known_language(request.language) {
-            Some(language) => (language, 1.0),
-            None => self.detect_language(window, cancel)?,
+        let mut start = prompt.clone();
+        if !start.is_empty() {
+            start.insert(0, self.context.token_prev());
+        }
+        start.push(self.context.token_sot());
+        let task = Task {
+            request,
+            start,
+            prompt: &prompt,
+            cancel,
         };
-        let segments = guard::climb(request.temperatures, |temperature| {
-            self.decode(window, request, language, &prompt, temperature, cancel)
-        })?;
+        let mut language = self
+            .known_language(request.language)
+            .map(|known| (known, 1.0));
+        let evidence = Evidence {
+            audio: window,
+            speech: request.speech,
+            prompt: request.initial_prompt.unwrap_or_default(),
+        };
+        let mut segments = Vec::new();
+        let mut from = 0;
+        while let Some(heard) = self.hear(&window[from..], &task, &mut language)? {
+            let offset_ms = (from / SAMPLES_PER_MS) as i64;
+            let said_something = !heard.segments.is_empty();
+            for mut segment in heard.segments {
+                segment.start_ms += offset_ms;
+                segment.end_ms += offset_ms;
+                if evidence.contradicts(&segment) {
+                    tracing::debug!(text = segment.text, "nobody seems to have said this");
+                } else {
+                    segments.push(segment);
+                }
+            }
+            from += usize::try_from(heard.heard_ms).unwrap_or(0) * SAMPLES_PER_MS;
+            if !said_something || heard.heard_ms <= 0 || from + UNHEARD_SAMPLES > window.len() {
+                break;
+            }
+            tracing::debug!(heard_ms = heard.heard_ms, "the text ends before the window");
+        }
+        let (language, language_probability) = language.unwrap_or(("und", 0.0));
         Ok(Recognition {
             segments,
             language,
             language_probability,
         })
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Strategy {
-    Greedy,
-    Sampled,
-    Beam(usize),
-}
-
-impl Strategy {
-    fn of(beam_size: usize, temperature: f32) -> Self {
-        if temperature > 0.0 {
-            Self::Sampled
-        } else if beam_size > 1 {
-            Self::Beam(beam_size)
-        } else {
-            Self::Greedy
-        }
-    }
-
-    fn sampling(self) -> SamplingStrategy {
-        match self {
-            // Copies for best-of are not made for a temperature at which nothing is drawn.
-            Self::Greedy => SamplingStrategy::Greedy { best_of: 1 },
-            Self::Sampled => SamplingStrategy::Greedy { best_of: BEST_OF },
-            Self::Beam(size) => SamplingStrategy::BeamSearch {
-                beam_size: c_int::try_from(size).unwrap_or(c_int::MAX),
-                patience: -1.0,
-            },
-        }
-    }
-}
-
-/// What every run has in common: nothing printed, nothing remembered, one temperature at a time.
-fn quiet(params: &mut FullParams<'_, '_>) {
-    params.set_print_progress(false);
-    params.set_print_realtime(false);
-    params.set_print_special(false);
-    params.set_print_timestamps(false);
-    params.set_no_context(true);
-    params.set_suppress_nst(true);
-    params.set_temperature_inc(0.0);
-}
-
-fn positions(window: &[f32]) -> c_int {
-    // At most 1500.
-    audio_positions(window.len()) as c_int
 }
 
 fn new_state(context: &WhisperContext) -> Result<WhisperState> {
@@ -323,31 +415,4 @@ fn languages(context: &WhisperContext) -> Vec<&'static str> {
         .filter_map(whisper_rs::get_lang_str)
         .take(count)
         .collect()
-}
-
-fn attempt(state: &WhisperState, first_special_token: c_int) -> Attempt {
-    let mut segments = Vec::new();
-    let mut tokens = Vec::new();
-    for segment in state.as_iter() {
-        let own: Vec<(c_int, f32)> = (0..segment.n_tokens())
-            .filter_map(|index| segment.get_token(index))
-            .map(|token| token.token_data())
-            .filter(|token| token.id < first_special_token)
-            .map(|token| (token.id, token.plog))
-            .collect();
-        segments.push(WindowSegment {
-            start_ms: segment.start_timestamp() * MILLISECONDS_PER_CENTISECOND,
-            end_ms: segment.end_timestamp() * MILLISECONDS_PER_CENTISECOND,
-            text: segment.to_str_lossy().unwrap_or_default().into_owned(),
-            avg_log_prob: own.iter().map(|(_, log_prob)| log_prob).sum::<f32>()
-                / own.len().max(1) as f32,
-            no_speech_probability: segment.no_speech_probability(),
-        });
-        tokens.extend(own);
-    }
-    Attempt { segments, tokens }
-}
-
-fn failed(cause: whisper_rs::WhisperError) -> Error {
-    Error::new(ErrorKind::WorkerFailed, "whisper.cpp failed on this window").caused_by(cause)
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use super::mel::BINS;
 use crate::error::{Error, ErrorKind, Result};
 
 const MAGIC: u32 = 0x6767_6d6c;
@@ -11,9 +12,23 @@ const MAGIC: u32 = 0x6767_6d6c;
 const MAX_TOKEN_BYTES: u32 = 1 << 16;
 const MAX_NAME_BYTES: u32 = 256;
 
-/// Fails unless the file at `path` is a complete Whisper model in ggml format; gives its size, which
-/// is that of the weights but for some thousand.
-pub fn check(path: &Path) -> Result<u64> {
+/// What is read of a file before whisper.cpp loads it.
+#[derive(Debug)]
+pub struct ModelFile {
+    /// Its size, which is that of the weights but for some thousand.
+    pub bytes: u64,
+    /// Decoder layers.
+    pub text_layers: u32,
+    /// Width of the decoder.
+    pub text_state: u32,
+    /// Attention heads of a decoder layer.
+    pub text_heads: u32,
+    /// A row of weights for each mel band.
+    pub mel_filters: Vec<f32>,
+}
+
+/// Fails unless the file at `path` is a complete Whisper model in ggml format.
+pub fn check(path: &Path) -> Result<ModelFile> {
     let not_found = |cause: io::Error| {
         Error::new(
             ErrorKind::ModelNotFound,
@@ -37,7 +52,7 @@ pub fn check(path: &Path) -> Result<u64> {
     }
     let file = File::open(path).map_err(not_found)?;
     match check_reader(BufReader::new(file)) {
-        Ok(()) => Ok(metadata.len()),
+        Ok(found) => Ok(found),
         Err(Damage::Format(what)) => Err(invalid(what)),
         Err(Damage::Io(cause)) if cause.kind() == io::ErrorKind::UnexpectedEof => {
             Err(invalid("the file is truncated".into()))
@@ -60,15 +75,17 @@ impl From<io::Error> for Damage {
 
 struct Header {
     audio_layers: u32,
+    text_state: u32,
+    text_heads: u32,
     text_layers: u32,
     mels: u32,
 }
 
-fn check_reader(mut file: impl Read + Seek) -> std::result::Result<(), Damage> {
+fn check_reader(mut file: impl Read + Seek) -> std::result::Result<ModelFile, Damage> {
     let size = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
     let header = read_header(&mut file)?;
-    skip_mel_filters(&mut file, header.mels)?;
+    let mel_filters = read_mel_filters(&mut file, header.mels)?;
     skip_vocabulary(&mut file)?;
     let mut tensors = 0;
     while file.stream_position()? < size {
@@ -82,7 +99,13 @@ fn check_reader(mut file: impl Read + Seek) -> std::result::Result<(), Damage> {
             "it holds {tensors} tensors where {expected} belong"
         )));
     }
-    Ok(())
+    Ok(ModelFile {
+        bytes: size,
+        text_layers: header.text_layers,
+        text_state: header.text_state,
+        text_heads: header.text_heads,
+        mel_filters,
+    })
 }
 
 fn read_header(file: &mut impl Read) -> std::result::Result<Header, Damage> {
@@ -105,27 +128,32 @@ fn read_header(file: &mut impl Read) -> std::result::Result<Header, Damage> {
     field("n_audio_head", 256)?;
     let audio_layers = field("n_audio_layer", 128)?;
     field("n_text_ctx", 4096)?;
-    field("n_text_state", 8192)?;
-    field("n_text_head", 256)?;
+    let text_state = field("n_text_state", 8192)?;
+    let text_heads = field("n_text_head", 256)?;
     let text_layers = field("n_text_layer", 128)?;
     let mels = field("n_mels", 128)?;
     // The type of the weights, 0 for f32; each tensor names its own.
     read_u32(file)?;
     Ok(Header {
         audio_layers,
+        text_state,
+        text_heads,
         text_layers,
         mels,
     })
 }
 
-fn skip_mel_filters(file: &mut (impl Read + Seek), mels: u32) -> std::result::Result<(), Damage> {
+fn read_mel_filters(file: &mut impl Read, mels: u32) -> std::result::Result<Vec<f32>, Damage> {
     let (bands, bins) = (read_u32(file)?, read_u32(file)?);
-    if bands != mels || bins != 201 {
+    if bands != mels || bins as usize != BINS {
         return Err(Damage::Format(format!(
-            "its mel filters are {bands} × {bins}, expected {mels} × 201"
+            "its mel filters are {bands} × {bins}, expected {mels} × {BINS}"
         )));
     }
-    skip(file, u64::from(bands) * u64::from(bins) * 4)
+    // At most 128 bands.
+    (0..bands * bins)
+        .map(|_| Ok(f32::from_bits(read_u32(file)?)))
+        .collect()
 }
 
 fn skip_vocabulary(file: &mut (impl Read + Seek)) -> std::result::Result<(), Damage> {
@@ -238,13 +266,15 @@ mod tests {
         model
     }
 
-    fn check(bytes: Vec<u8>) -> std::result::Result<(), Damage> {
+    fn check(bytes: Vec<u8>) -> std::result::Result<ModelFile, Damage> {
         check_reader(Cursor::new(bytes))
     }
 
     #[test]
     fn a_complete_file_passes() {
-        check(model()).unwrap();
+        let found = check(model()).unwrap();
+        assert_eq!(found.bytes, model().len() as u64);
+        assert_eq!(found.mel_filters.len(), 2 * BINS);
     }
 
     #[test]

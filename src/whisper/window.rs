@@ -3,20 +3,21 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::evidence::STEP_SAMPLES;
 use crate::audio::{SAMPLE_RATE_HZ, Timeline};
 
 /// Samples that one encoder position stands for: 20 ms (Whisper paper, section 2.2).
 const SAMPLES_PER_POSITION: usize = 320;
-/// Positions kept free behind the audio. With fewer than about 128 the decoder begins to loop.
-const MARGIN_POSITIONS: usize = 128;
-/// whisper.cpp's decoder attends, under flash attention, to the cross-attention cache padded to a
-/// multiple of this, without a mask; only at exact multiples is nothing of an earlier inference in
-/// the padding. 1500, the full window, is not one, so it is never used on the long-lived state.
-const POSITION_STEP: usize = 256;
-/// The largest multiple below the model's 1500 positions.
-const MAX_POSITIONS: usize = 1280;
-/// Longest window, 23.04 s: what the largest encoder size holds behind its margin.
-pub const MAX_WINDOW_SAMPLES: usize = (MAX_POSITIONS - MARGIN_POSITIONS) * SAMPLES_PER_POSITION;
+/// Positions kept free behind the audio. With fewer than about 64 the decoder begins to loop.
+const MARGIN_POSITIONS: usize = 96;
+/// Sizes are rounded up to this, which is what the matrix products are cut into.
+const POSITION_STEP: usize = 32;
+/// The smallest size, 6.4 s: with less a short text is written several times (docs/benchmarks.md).
+const MIN_POSITIONS: usize = 320;
+/// Positions of the full window of 30 s, which the model was trained with.
+pub const FULL_POSITIONS: usize = 1500;
+/// Longest window, 23.04 s.
+pub const MAX_WINDOW_SAMPLES: usize = 1152 * SAMPLES_PER_POSITION;
 
 /// A speech segment that does not fit is cut at its quietest place in this last part of the window.
 const SPLIT_SEARCH_SAMPLES: usize = MAX_WINDOW_SAMPLES / 3;
@@ -31,7 +32,7 @@ const QUIET_SAMPLES: usize = SAMPLE_RATE_HZ as usize / 20;
 pub fn audio_positions(samples: usize) -> usize {
     (samples.div_ceil(SAMPLES_PER_POSITION) + MARGIN_POSITIONS)
         .next_multiple_of(POSITION_STEP)
-        .min(MAX_POSITIONS)
+        .clamp(MIN_POSITIONS, FULL_POSITIONS)
 }
 
 /// One window's audio and where in the input it comes from.
@@ -41,6 +42,8 @@ pub struct Window {
     pub audio: Vec<f32>,
     /// Maps its time to the input's.
     pub timeline: Timeline,
+    /// Probability of speech in each 32 ms of `audio`; empty where nobody looked for speech.
+    pub speech: Vec<f32>,
 }
 
 /// Packs speech segments into as few windows as fit them in order, while the input comes in. Every
@@ -50,17 +53,22 @@ pub struct Packer {
     /// The input from sample `start` on.
     audio: Vec<f32>,
     start: usize,
+    /// Probabilities of speech, from the one of sample `start` on.
+    probabilities: Vec<f32>,
     /// The window that is being filled.
     window: Vec<f32>,
+    speech: Vec<f32>,
     spans: Vec<Range<usize>>,
     /// How far the growing segment is packed.
     packed: Option<usize>,
 }
 
 impl Packer {
-    /// Takes the next samples of the input.
-    pub fn hear(&mut self, pcm: &[f32]) {
+    /// Takes the next samples of the input, and the next probabilities of speech, one for each
+    /// [`STEP_SAMPLES`]; they may lag behind, and there are none where nobody looks.
+    pub fn hear(&mut self, pcm: &[f32], probabilities: &[f32]) {
         self.audio.extend_from_slice(pcm);
+        self.probabilities.extend_from_slice(probabilities);
     }
 
     /// Packs a segment that is complete.
@@ -85,6 +93,9 @@ impl Packer {
         self.give_out_before(needed, windows);
         let forget = needed.saturating_sub(self.start).min(self.audio.len());
         self.audio.drain(..forget);
+        let steps = (self.start + forget) / STEP_SAMPLES - self.start / STEP_SAMPLES;
+        self.probabilities
+            .drain(..steps.min(self.probabilities.len()));
         self.start += forget;
     }
 
@@ -93,6 +104,7 @@ impl Packer {
         if !self.spans.is_empty() {
             windows.push_back(Window {
                 audio: std::mem::take(&mut self.window),
+                speech: std::mem::take(&mut self.speech),
                 timeline: Timeline::new(std::mem::take(&mut self.spans)),
             });
         }
@@ -123,7 +135,26 @@ impl Packer {
         }
         let audio = piece.start - self.start..piece.end - self.start;
         self.window.extend_from_slice(&self.audio[audio]);
+        self.judge(&piece);
         self.spans.push(piece);
+    }
+
+    /// Appends the probabilities up to the window's end, each from the middle of its 32 ms.
+    fn judge(&mut self, piece: &Range<usize>) {
+        let Some(&last) = self.probabilities.last() else {
+            return;
+        };
+        let before = self.window.len() - piece.len();
+        loop {
+            let middle = self.speech.len() * STEP_SAMPLES + STEP_SAMPLES / 2;
+            if middle >= self.window.len() {
+                return;
+            }
+            let at = piece.start + middle.saturating_sub(before);
+            let step = at / STEP_SAMPLES - self.start / STEP_SAMPLES;
+            self.speech
+                .push(*self.probabilities.get(step).unwrap_or(&last));
+        }
     }
 
     fn give_out_before(&mut self, next: usize, windows: &mut VecDeque<Window>) {
@@ -162,16 +193,16 @@ mod tests {
             assert_eq!(positions % POSITION_STEP, 0);
             assert!(positions >= samples.div_ceil(SAMPLES_PER_POSITION) + MARGIN_POSITIONS);
         }
-        assert_eq!(audio_positions(SECOND), 256);
-        assert_eq!(audio_positions(11 * SECOND), 768);
-        assert_eq!(audio_positions(MAX_WINDOW_SAMPLES), MAX_POSITIONS);
+        assert_eq!(audio_positions(SECOND), MIN_POSITIONS);
+        assert_eq!(audio_positions(11 * SECOND), 672);
+        assert_eq!(audio_positions(30 * SECOND), FULL_POSITIONS);
     }
 
     /// Everything at once.
     fn pack(speech: &[Range<usize>], pcm: &[f32]) -> VecDeque<Window> {
         let mut windows = VecDeque::new();
         let mut packer = Packer::default();
-        packer.hear(pcm);
+        packer.hear(pcm, &[]);
         for segment in speech {
             packer.complete(segment, &mut windows);
         }
@@ -208,7 +239,7 @@ mod tests {
     fn speech_far_apart_shares_no_window_and_the_first_is_not_held_back() {
         let mut packer = Packer::default();
         let mut windows = VecDeque::new();
-        packer.hear(&vec![0.0; 40 * SECOND]);
+        packer.hear(&vec![0.0; 40 * SECOND], &[]);
         packer.complete(&(0..SECOND), &mut windows);
         packer.settle(20 * SECOND, &mut windows);
         assert!(windows.is_empty());
@@ -241,6 +272,9 @@ mod tests {
     #[test]
     fn windows_are_the_same_when_the_input_comes_in_pieces_and_little_is_kept() {
         let pcm: Vec<f32> = (0..400 * SECOND).map(|at| (at % 7919) as f32).collect();
+        let probabilities: Vec<f32> = (0..400 * SECOND / STEP_SAMPLES)
+            .map(|at| at as f32)
+            .collect();
         let speech = [
             SECOND..3 * SECOND,
             5 * SECOND..120 * SECOND,
@@ -252,7 +286,10 @@ mod tests {
             let mut windows = VecDeque::new();
             let mut ahead = speech.iter().peekable();
             for (index, piece) in pcm.chunks(step).enumerate() {
-                packer.hear(piece);
+                // As the detector does it: whole steps, and the rest later.
+                let known =
+                    index * step / STEP_SAMPLES..(index * step + piece.len()) / STEP_SAMPLES;
+                packer.hear(piece, &probabilities[known]);
                 let heard = index * step + piece.len();
                 while let Some(segment) = ahead.next_if(|segment| segment.end <= heard) {
                     packer.complete(segment, &mut windows);
@@ -265,6 +302,18 @@ mod tests {
                 assert!(packer.audio.len() <= MAX_WINDOW_SAMPLES + step);
             }
             packer.finish(&mut windows);
+            for window in &windows {
+                let middles = (window.audio.len() + STEP_SAMPLES / 2) / STEP_SAMPLES;
+                assert!(window.speech.len().abs_diff(middles) <= 1);
+                for (index, probability) in window.speech.iter().enumerate() {
+                    let middle = index * STEP_SAMPLES + STEP_SAMPLES / 2;
+                    let at = window.timeline.start(middle) / STEP_SAMPLES;
+                    assert!((probability - at as f32).abs() <= 1.0, "{probability} {at}");
+                }
+            }
+            for window in &mut windows {
+                window.speech.clear();
+            }
             assert_eq!(windows, pack(&speech, &pcm), "{step}");
         }
     }

@@ -1,0 +1,121 @@
+//! One state of whisper.cpp: a spectrogram goes in, is encoded once, and tokens are fed and logits
+//! read.
+
+use whisper_rs::{FullParams, SamplingStrategy, WhisperState};
+
+use super::greedy::Network;
+use super::interrupt::{stop_before_encoding, while_wanted};
+use crate::audio::SAMPLE_RATE_HZ;
+use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Bands of every model before large-v3, and the only number that whisper-rs can set.
+const SETTABLE_BANDS: usize = 80;
+/// Enough for whisper.cpp not to leave before it has taken its parameters, 100 ms and a frame.
+const SETTING: [f32; SAMPLE_RATE_HZ as usize / 5] = [0.0; SAMPLE_RATE_HZ as usize / 5];
+
+pub struct State {
+    inner: WhisperState,
+    threads: usize,
+    /// The size of the encoder that whisper.cpp keeps from the last time it was set.
+    positions: usize,
+    logits: Vec<f32>,
+}
+
+impl State {
+    pub fn new(inner: WhisperState, threads: usize) -> Self {
+        Self {
+            inner,
+            threads,
+            positions: 0,
+            logits: Vec::new(),
+        }
+    }
+
+    /// Encodes `audio`, whose spectrogram is `mel`, with `positions` of the encoder.
+    pub fn encode(
+        &mut self,
+        audio: &[f32],
+        mel: (&[f32], usize),
+        positions: usize,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        cancel.check()?;
+        if self.positions != positions {
+            self.resize(positions)?;
+        }
+        let (mel, bands) = mel;
+        let set = if bands == SETTABLE_BANDS {
+            self.inner.set_mel(mel)
+        } else {
+            self.inner.pcm_to_mel(audio, self.threads)
+        };
+        set.map_err(failed)?;
+        let outcome = while_wanted(cancel, || self.inner.encode(0, self.threads));
+        cancel.check()?;
+        outcome.map_err(failed)
+    }
+
+    /// whisper.cpp sets the size nowhere but at the beginning of a whole run: this one stops there.
+    fn resize(&mut self, positions: usize) -> Result<()> {
+        let mut params = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
+        params.set_print_progress(false);
+        params.set_n_threads(1);
+        // At most 1500.
+        params.set_audio_ctx(positions as std::ffi::c_int);
+        // SAFETY: the callback takes no user data and touches none of its arguments.
+        #[allow(unsafe_code)]
+        unsafe {
+            params.set_start_encoder_callback(Some(stop_before_encoding));
+        }
+        let outcome = while_wanted(&Cancel::never(), || self.inner.full(params, &SETTING));
+        self.positions = positions;
+        outcome.map_err(failed)
+    }
+
+    /// The logits behind what was fed last.
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// Feeds `tokens` behind the first `past` and gives the logits for the next.
+    pub fn feed(&mut self, tokens: &[i32], past: usize, cancel: &Cancel) -> Result<&mut [f32]> {
+        cancel.check()?;
+        let outcome = while_wanted(cancel, || self.inner.decode(tokens, past, self.threads));
+        cancel.check()?;
+        outcome.map_err(failed)?;
+        self.logits.clear();
+        self.logits
+            .extend_from_slice(self.inner.get_logits().map_err(failed)?);
+        Ok(&mut self.logits)
+    }
+}
+
+/// The decoder behind a prompt, all of which but `rest` is fed.
+pub struct Prompted<'run> {
+    pub state: &'run mut State,
+    pub fed: usize,
+    pub rest: &'run [i32],
+    pub cancel: &'run Cancel,
+}
+
+impl Network for Prompted<'_> {
+    fn first(&mut self) -> Result<&mut [f32]> {
+        if self.rest.is_empty() {
+            return Ok(&mut self.state.logits);
+        }
+        let past = self.fed;
+        self.fed += self.rest.len();
+        self.state.feed(self.rest, past, self.cancel)
+    }
+
+    fn feed(&mut self, token: i32) -> Result<&mut [f32]> {
+        let past = self.fed;
+        self.fed += 1;
+        self.state.feed(&[token], past, self.cancel)
+    }
+}
+
+pub fn failed(cause: whisper_rs::WhisperError) -> Error {
+    Error::new(ErrorKind::WorkerFailed, "whisper.cpp failed on this window").caused_by(cause)
+}
