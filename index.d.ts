@@ -198,7 +198,10 @@ export interface JobOptions {
    * Default `[0, 0.2, 0.4, 0.6, 0.8, 1]` (Whisper paper, section 4.5).
    */
   temperature?: number | Array<number>
-  /** Times of single words. Not available yet: `true` is `ERR_INVALID_ARGUMENT`. */
+  /**
+   * Also give the times of single words, in `Segment.words`; recognition takes up to twice as
+   * long. Default false.
+   */
   wordTimestamps?: boolean
   /** Replaces single VAD options of the transcriber; `false` takes the whole input as speech. */
   vad?: VadOptions | false
@@ -267,6 +270,8 @@ export interface Segment {
   avgLogProb: number
   /** Whisper's probability that there is no speech, 0 to 1. */
   noSpeechProbability: number
+  /** Its words in order; only there with `wordTimestamps`. */
+  words?: Array<Word>
 }
 
 /** A stretch in which the VAD found speech. */
@@ -400,4 +405,16 @@ export interface Versions {
   whisper: string
   /** libopus, bundled. */
   opus: string
+}
+
+/** A word and when it was said, on the input's own timeline. */
+export interface Word {
+  /** Start in milliseconds. */
+  startMs: number
+  /** End in milliseconds, never before the start. */
+  endMs: number
+  /** The word with its punctuation. In writing without spaces, what one of the model's tokens holds. */
+  text: string
+  /** Mean probability of its tokens, 0 to 1. */
+  probability: number
 }

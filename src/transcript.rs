@@ -67,6 +67,21 @@ pub struct Segment {
     pub avg_log_prob: f32,
     /// Whisper's probability that the window holds no speech, 0 to 1.
     pub no_speech_probability: f32,
+    /// Its words in order, if they were asked for.
+    pub words: Option<Vec<Word>>,
+}
+
+/// A word and when it was said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Word {
+    /// Start on the input's timeline.
+    pub start_ms: f64,
+    /// End on the input's timeline, never before the start.
+    pub end_ms: f64,
+    /// The word with its punctuation.
+    pub text: String,
+    /// Mean probability of its tokens, 0 to 1.
+    pub probability: f32,
 }
 
 /// A stretch in which the VAD found speech.

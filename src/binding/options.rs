@@ -79,7 +79,8 @@ pub struct JobOptions {
     /// One temperature, or those to try in order until the text can be believed; each 0 to 1.
     /// Default `[0, 0.2, 0.4, 0.6, 0.8, 1]` (Whisper paper, section 4.5).
     pub temperature: Option<Either<f64, Vec<f64>>>,
-    /// Times of single words. Not available yet: `true` is `ERR_INVALID_ARGUMENT`.
+    /// Also give the times of single words, in `Segment.words`; recognition takes up to twice as
+    /// long. Default false.
     pub word_timestamps: Option<bool>,
     /// Replaces single VAD options of the transcriber; `false` takes the whole input as speech.
     #[napi(ts_type = "VadOptions | false")]
@@ -164,12 +165,6 @@ impl TryFrom<JobOptions> for options::JobOptions {
     type Error = Error;
 
     fn try_from(from: JobOptions) -> Result<Self> {
-        if from.word_timestamps == Some(true) {
-            return Err(Error::invalid_argument(
-                "wordTimestamps is not available in this version; leave it out and use the \
-                 segments' times",
-            ));
-        }
         let defaults = Self::default();
         Ok(Self {
             id: from.id,
@@ -179,6 +174,7 @@ impl TryFrom<JobOptions> for options::JobOptions {
             beam_size: from
                 .beam_size
                 .map_or(Ok(defaults.beam_size), |n| integer("beamSize", n))?,
+            word_timestamps: from.word_timestamps.unwrap_or(defaults.word_timestamps),
             temperatures: match from.temperature {
                 None => defaults.temperatures,
                 Some(Either::A(one)) => vec![one as f32],

@@ -56,6 +56,21 @@ pub struct Segment {
     pub avg_log_prob: f64,
     /// Whisper's probability that there is no speech, 0 to 1.
     pub no_speech_probability: f64,
+    /// Its words in order; only there with `wordTimestamps`.
+    pub words: Option<Vec<Word>>,
+}
+
+/// A word and when it was said, on the input's own timeline.
+#[napi(object, object_from_js = false)]
+pub struct Word {
+    /// Start in milliseconds.
+    pub start_ms: f64,
+    /// End in milliseconds, never before the start.
+    pub end_ms: f64,
+    /// The word with its punctuation. In writing without spaces, what one of the model's tokens holds.
+    pub text: String,
+    /// Mean probability of its tokens, 0 to 1.
+    pub probability: f64,
 }
 
 /// A stretch in which the VAD found speech.
@@ -191,6 +206,20 @@ impl From<transcript::Segment> for Segment {
             text: from.text,
             avg_log_prob: from.avg_log_prob.into(),
             no_speech_probability: from.no_speech_probability.into(),
+            words: from
+                .words
+                .map(|words| words.into_iter().map(Word::from).collect()),
+        }
+    }
+}
+
+impl From<transcript::Word> for Word {
+    fn from(from: transcript::Word) -> Self {
+        Self {
+            start_ms: from.start_ms,
+            end_ms: from.end_ms,
+            text: from.text,
+            probability: from.probability.into(),
         }
     }
 }

@@ -16,8 +16,8 @@ use super::stage::Supervised;
 use super::stats::Stats;
 use crate::audio::{SAMPLE_RATE_HZ, Timeline, samples_to_ms};
 use crate::error::{Error, Result};
-use crate::transcript::{EmptyReason, Segment};
-use crate::whisper::{Recognition, Recognizer, Request, Window, WindowSegment};
+use crate::transcript::{EmptyReason, Segment, Word};
+use crate::whisper::{Recognition, Recognizer, Request, Window, WindowSegment, WindowWord};
 
 /// A job between its windows, with what the ones behind it gave.
 struct Recognizing {
@@ -201,6 +201,7 @@ impl Recognizing {
             initial_prompt: options.initial_prompt.as_deref(),
             beam_size: options.beam_size,
             temperatures: &options.temperatures,
+            words: options.word_timestamps,
             speech: &window.speech,
         };
         let cancel = &self.flow.cancel;
@@ -265,11 +266,28 @@ fn append(text: &mut String, next: &str, starts_window: bool) {
 /// Moves a segment from the window's timeline to the input's.
 fn place(segment: &WindowSegment, timeline: &Timeline) -> Segment {
     let sample = |ms: i64| ms.max(0).unsigned_abs() as usize * SAMPLE_RATE_HZ as usize / 1000;
-    let start_ms = samples_to_ms(timeline.start(sample(segment.start_ms)));
-    let end_ms = samples_to_ms(timeline.end(sample(segment.end_ms)));
+    let times = |start_ms: i64, end_ms: i64| {
+        let start_ms = samples_to_ms(timeline.start(sample(start_ms)));
+        let end_ms = samples_to_ms(timeline.end(sample(end_ms)));
+        (start_ms, end_ms.max(start_ms))
+    };
+    let word = |word: &WindowWord| {
+        let (start_ms, end_ms) = times(word.start_ms, word.end_ms);
+        Word {
+            start_ms,
+            end_ms,
+            text: word.text.clone(),
+            probability: word.probability,
+        }
+    };
+    let (start_ms, end_ms) = times(segment.start_ms, segment.end_ms);
     Segment {
         start_ms,
-        end_ms: end_ms.max(start_ms),
+        end_ms,
+        words: segment
+            .words
+            .as_ref()
+            .map(|words| words.iter().map(word).collect()),
         text: segment.text.trim().to_owned(),
         avg_log_prob: segment.avg_log_prob,
         no_speech_probability: segment.no_speech_probability,
@@ -310,6 +328,7 @@ mod tests {
                 text: " x ".into(),
                 avg_log_prob: 0.0,
                 no_speech_probability: 0.0,
+                words: None,
             };
             let placed = place(&segment, &timeline);
             (placed.start_ms, placed.end_ms)

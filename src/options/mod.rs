@@ -103,6 +103,8 @@ pub struct JobOptions {
     pub beam_size: usize,
     /// Temperatures tried in order until the text can be believed, each 0 to 1, 1 to 8 of them.
     pub temperatures: Vec<f32>,
+    /// Find out when each word was said; takes about as long again.
+    pub word_timestamps: bool,
     /// Voice activity detection.
     pub vad: JobVad,
     /// Which queue the job waits in.
@@ -122,6 +124,7 @@ impl Default for JobOptions {
             initial_prompt: None,
             beam_size: 1,
             temperatures: Self::DEFAULT_TEMPERATURES.to_vec(),
+            word_timestamps: false,
             vad: JobVad::default(),
             priority: Priority::Interactive,
             timeout: None,

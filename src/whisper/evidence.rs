@@ -6,7 +6,7 @@ use super::WindowSegment;
 
 /// Samples that one probability of the detector stands for.
 pub const STEP_SAMPLES: usize = crate::vad::WINDOW_SAMPLES;
-const STEP_MS: i64 = (STEP_SAMPLES / 16) as i64;
+pub const STEP_MS: i64 = (STEP_SAMPLES / 16) as i64;
 /// A segment's times are this far off at times.
 const TOLERANCE_MS: i64 = 500;
 /// Below this the detector takes a window for silence (Silero: its threshold less 0.15).
@@ -82,6 +82,14 @@ const USUAL: &[&str] = &[
     "谢谢观看",
     "продолжение следует",
 ];
+
+/// Whether the detector was silent at that time.
+pub fn is_silent_at(speech: &[f32], ms: i64) -> bool {
+    let step = usize::try_from(ms / STEP_MS).unwrap_or(0);
+    speech
+        .get(step)
+        .is_some_and(|&probability| probability < SILENT)
+}
 
 /// What is known of a window besides its text.
 #[derive(Debug, Clone, Copy)]
@@ -169,6 +177,7 @@ mod tests {
             text: text.into(),
             avg_log_prob,
             no_speech_probability,
+            words: None,
         }
     }
 

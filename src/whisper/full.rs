@@ -22,6 +22,8 @@ const MILLISECONDS_PER_CENTISECOND: i64 = 10;
 /// How several decoders share the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Strategy {
+    /// One decoder, which takes the most probable token.
+    Single,
     Sampled,
     Beam(usize),
 }
@@ -29,6 +31,7 @@ pub enum Strategy {
 impl Strategy {
     fn sampling(self) -> SamplingStrategy {
         match self {
+            Self::Single => SamplingStrategy::Greedy { best_of: 1 },
             Self::Sampled => SamplingStrategy::Greedy { best_of: BEST_OF },
             Self::Beam(size) => SamplingStrategy::BeamSearch {
                 beam_size: c_int::try_from(size).unwrap_or(c_int::MAX),
@@ -57,7 +60,11 @@ pub struct Run<'run> {
 pub struct Parameters(HashMap<(&'static str, Strategy), FullParams<'static, 'static>>);
 
 impl Parameters {
-    fn of(&mut self, language: &'static str, strategy: Strategy) -> FullParams<'static, 'static> {
+    pub fn of(
+        &mut self,
+        language: &'static str,
+        strategy: Strategy,
+    ) -> FullParams<'static, 'static> {
         self.0
             .entry((language, strategy))
             .or_insert_with(|| {
@@ -115,7 +122,6 @@ pub fn decode(
 fn attempt(state: &WhisperState, vocabulary: &Vocabulary, audio_ms: i64) -> Attempt {
     let mut segments = Vec::new();
     let mut texts = Vec::new();
-    let mut last_tokens = 0;
     for segment in state.as_iter() {
         let own: Vec<Token> = (0..segment.n_tokens())
             .filter_map(|index| segment.get_token(index))
@@ -133,16 +139,17 @@ fn attempt(state: &WhisperState, vocabulary: &Vocabulary, audio_ms: i64) -> Atte
             avg_log_prob: own.iter().map(|token| token.log_prob).sum::<f32>()
                 / own.len().max(1) as f32,
             no_speech_probability: segment.no_speech_probability(),
+            words: None,
         });
-        last_tokens = own.len();
-        texts.extend(own);
+        texts.push(own);
     }
-    let ids: Vec<i32> = texts.iter().map(|token| token.id).collect();
+    let tokens = texts.iter().flatten();
+    let ids: Vec<i32> = tokens.map(|token: &Token| token.id).collect();
     Attempt {
         last_ms: segments
             .last()
             .map_or((0, 0), |last| (last.start_ms, last.end_ms)),
-        last_tokens,
+        last_tokens: texts.last().map_or(0, Vec::len),
         // It goes on by itself where its text ends before the window does.
         heard_ms: audio_ms,
         end: if is_loop(&ids) {

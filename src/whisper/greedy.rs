@@ -4,6 +4,8 @@ use super::WindowSegment;
 use super::rules::{Token, Vocabulary};
 use crate::error::Result;
 
+/// Tokens that a window has room for (whisper.cpp: half the text context, less four).
+pub const MAX_TOKENS: usize = 220;
 /// A text that ends with this many tokens of one pattern over and over…
 const REPEATED_TOKENS: usize = 40;
 /// …at least so many times is a loop: nobody says anything 40 tokens long five times in a row.
@@ -95,7 +97,7 @@ fn is_hasty_loop(texts: &[i32], audio_ms: i64) -> bool {
     texts.len() as i64 * 1000 > audio_ms * HASTY_TOKENS_PER_SECOND && is_all_repetition(texts)
 }
 
-/// Cuts the tokens into segments, at their timestamps. What has no end lasts until `audio_ms`, and
+/// Cuts the tokens into segments, each with its own text tokens, at their timestamps. What has no end lasts until `audio_ms`, and
 /// no time lies behind it. `text` gives the bytes of a token.
 pub fn segments<'text>(
     tokens: &[Token],
@@ -103,7 +105,7 @@ pub fn segments<'text>(
     audio_ms: i64,
     no_speech_probability: f32,
     text: impl Fn(i32) -> &'text [u8],
-) -> Vec<WindowSegment> {
+) -> Vec<(WindowSegment, Vec<Token>)> {
     let mut segments = Vec::new();
     let mut start_ms = 0;
     let mut open: Vec<Token> = Vec::new();
@@ -118,14 +120,15 @@ pub fn segments<'text>(
             .copied()
             .collect();
         let log_probs = tokens.iter().map(|token| token.log_prob);
-        segments.push(WindowSegment {
+        let segment = WindowSegment {
             start_ms,
             end_ms: end_ms.max(start_ms),
             text: String::from_utf8_lossy(&bytes).into_owned(),
             avg_log_prob: log_probs.sum::<f32>() / tokens.len() as f32,
             no_speech_probability,
-        });
-        tokens.clear();
+            words: None,
+        };
+        segments.push((segment, std::mem::take(tokens)));
     };
     for token in tokens {
         match vocabulary.time_ms(token.id) {
@@ -300,7 +303,7 @@ mod tests {
         };
         segments(&tokens, &vocabulary(), 5000, 0.1, text)
             .into_iter()
-            .map(|segment| (segment.start_ms, segment.end_ms, segment.text))
+            .map(|(segment, _)| (segment.start_ms, segment.end_ms, segment.text))
             .collect()
     }
 

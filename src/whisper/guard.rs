@@ -28,8 +28,8 @@ const MAX_TOKENS_PER_SECOND: u64 = 12;
 pub struct Attempt {
     /// What came out.
     pub segments: Vec<WindowSegment>,
-    /// Every text token in order.
-    pub texts: Vec<Token>,
+    /// The text tokens of each segment.
+    pub texts: Vec<Vec<Token>>,
     /// Why it stopped.
     pub end: End,
     /// Where the model says that the last segment begins and ends, in milliseconds of the window.
@@ -79,7 +79,13 @@ pub fn tries(temperatures: &[f32], is_sized: bool) -> impl Iterator<Item = Try> 
 impl Attempt {
     /// Mean log probability of the text tokens; 0 without any.
     pub fn avg_log_prob(&self) -> f32 {
-        self.texts.iter().map(|token| token.log_prob).sum::<f32>() / self.texts.len().max(1) as f32
+        let count = self.tokens().count().max(1);
+        self.tokens().map(|token| token.log_prob).sum::<f32>() / count as f32
+    }
+
+    /// Every text token in order.
+    pub fn tokens(&self) -> impl Iterator<Item = &Token> {
+        self.texts.iter().flatten()
     }
 
     /// The reason not to believe it, if there is one.
@@ -104,7 +110,7 @@ impl Attempt {
     }
 
     fn repeats(&self) -> bool {
-        let ids: Vec<i32> = self.texts.iter().map(|token| token.id).collect();
+        let ids: Vec<i32> = self.tokens().map(|token| token.id).collect();
         self.end == End::Repetition
             || is_loop(&ids)
             || ids
@@ -115,7 +121,7 @@ impl Attempt {
 
     /// People do, too: the full window is believed in it.
     fn says_one_thing(&self) -> bool {
-        let ids: Vec<i32> = self.texts.iter().map(|token| token.id).collect();
+        let ids: Vec<i32> = self.tokens().map(|token| token.id).collect();
         is_all_repetition(&ids)
     }
 
@@ -194,11 +200,14 @@ mod tests {
                 text: format!("{:?}", texts.first()),
                 avg_log_prob: 0.0,
                 no_speech_probability: 0.0,
+                words: None,
             }],
-            texts: texts
-                .into_iter()
-                .map(|(id, log_prob)| Token { id, log_prob })
-                .collect(),
+            texts: vec![
+                texts
+                    .into_iter()
+                    .map(|(id, log_prob)| Token { id, log_prob })
+                    .collect(),
+            ],
             end: End::Complete,
             last_ms: (0, 1000),
             last_tokens: 20,

@@ -58,6 +58,11 @@ pub fn while_wanted<Output>(cancel: &Cancel, work: impl FnOnce() -> Output) -> O
     work()
 }
 
+/// The rest of this thread's work, up to the end of [`while_wanted`], is not interrupted.
+pub fn leave_alone() {
+    CURRENT.set(null());
+}
+
 /// Replaces the look-up, once for the process, before any model is loaded. ggml is linked into this
 /// library alone, so the table is nobody else's.
 pub fn install() {

@@ -1,5 +1,6 @@
 //! Speech recognition: the text of one window of audio.
 
+mod align;
 mod evidence;
 mod full;
 mod greedy;
@@ -11,9 +12,11 @@ mod model_file;
 mod rules;
 mod state;
 mod window;
+mod words;
 
 pub use model::{Whisper, library_version};
 pub use window::{MAX_WINDOW_SAMPLES, Packer, Window, audio_positions};
+pub use words::WindowWord;
 
 use crate::cancel::Cancel;
 use crate::error::Result;
@@ -31,6 +34,8 @@ pub struct Request<'job> {
     pub beam_size: usize,
     /// Tried in order until the text can be believed. Never empty.
     pub temperatures: &'job [f32],
+    /// Find out when each word was said.
+    pub words: bool,
     /// Probability of speech in each 32 ms of the window; empty where nobody looked for speech.
     pub speech: &'job [f32],
 }
@@ -59,6 +64,8 @@ pub struct WindowSegment {
     pub avg_log_prob: f32,
     /// Probability that the window holds no speech.
     pub no_speech_probability: f32,
+    /// Its words, if they were asked for.
+    pub words: Option<Vec<WindowWord>>,
 }
 
 /// What a loaded model is and can do.

@@ -1,11 +1,13 @@
 //! A Whisper model on whisper.cpp.
 
+use std::borrow::Cow;
 use std::ffi::c_int;
 use std::path::Path;
 
 use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperState};
 
-use super::evidence::Evidence;
+use super::align;
+use super::evidence::{Evidence, STEP_SAMPLES};
 use super::full::{self, Parameters, Strategy};
 use super::greedy;
 use super::guard::{self, Attempt, Try};
@@ -14,6 +16,7 @@ use super::mel::LogMel;
 use super::rules::{Vocabulary, probabilities};
 use super::state::{Prompted, State, failed};
 use super::window::{FULL_POSITIONS, audio_positions};
+use super::words;
 use super::{Recognition, Recognizer, RecognizerInfo, Request, model_file};
 use crate::audio::SAMPLE_RATE_HZ;
 use crate::cancel::Cancel;
@@ -29,8 +32,6 @@ const MAX_PROMPT_TOKENS: usize = 223;
 /// The end of a prompt that is tokenised: more than the tokens that count can hold, and little
 /// enough for whisper.cpp's recursive regular expressions on a 16 MB stack.
 const PROMPT_TAIL_BYTES: usize = 4096;
-/// Tokens that a window has room for (whisper.cpp: half the text context, less four).
-const MAX_TOKENS: usize = 220;
 /// More tokens than these are not speech. Whisper's own 448 for 30 s allow for 15 a second.
 const TOKENS_AT_ONCE: usize = 16;
 const TOKENS_PER_SECOND: usize = 25;
@@ -96,6 +97,7 @@ impl Whisper {
         // On a CPU flash attention takes longer than the products it saves, and attends to parts of
         // the cache that nobody wrote: docs/benchmarks.md.
         parameters.use_gpu(false).flash_attn(false);
+        parameters.dtw_parameters(align::parameters(&file));
         let context = WhisperContext::new_with_params(path, parameters).map_err(|cause| {
             Error::new(
                 ErrorKind::ModelInvalid,
@@ -135,6 +137,7 @@ impl Whisper {
             initial_prompt: None,
             beam_size: 1,
             temperatures: &[0.0],
+            words: false,
             speech: &[],
         };
         self.recognize(&vec![0.0; MIN_SAMPLES], &request, &Cancel::never())?;
@@ -148,14 +151,7 @@ impl Whisper {
         task: &Task<'_>,
         language: &mut Option<(&'static str, f32)>,
     ) -> Result<Option<Attempt>> {
-        let mut padded;
-        let window = if audio.len() < MIN_SAMPLES {
-            padded = audio.to_vec();
-            padded.resize(MIN_SAMPLES, 0.0);
-            &padded
-        } else {
-            audio
-        };
+        let window = &at_least_a_second(audio);
         let sized = audio_positions(window.len());
         let mut listening = Listening {
             window,
@@ -269,20 +265,61 @@ impl Whisper {
         };
         let audio_ms = listening.audio_ms;
         let seconds = listening.window.len().div_ceil(MIN_SAMPLES);
-        let limit = MAX_TOKENS.min(TOKENS_AT_ONCE + TOKENS_PER_SECOND * seconds);
+        let limit = greedy::MAX_TOKENS.min(TOKENS_AT_ONCE + TOKENS_PER_SECOND * seconds);
         let vocabulary = &self.vocabulary;
         let decoded = greedy::decode(&mut network, vocabulary, audio_ms, limit)?;
         let text = |id| self.context.token_to_bytes(id).unwrap_or_default();
         let tokens = &decoded.tokens;
-        let texts = tokens.iter().filter(|t| vocabulary.is_text(t.id)).copied();
+        let cut = greedy::segments(tokens, vocabulary, audio_ms, no_speech, text);
+        let (segments, texts) = cut.into_iter().unzip();
         Ok(Attempt {
-            segments: greedy::segments(tokens, vocabulary, audio_ms, no_speech, text),
-            texts: texts.collect(),
+            segments,
+            texts,
             end: decoded.end,
             last_ms: greedy::last_segment_ms(tokens, vocabulary, audio_ms),
             last_tokens: greedy::last_segment_tokens(tokens, vocabulary),
             heard_ms: greedy::heard_ms(&decoded, vocabulary, audio_ms),
         })
+    }
+
+    /// Finds out when each word of the text was said. `speech` is that of `audio`.
+    fn align(
+        &mut self,
+        audio: &[f32],
+        speech: &[f32],
+        heard: &mut Attempt,
+        task: &Task<'_>,
+        language: &'static str,
+    ) -> Result<()> {
+        let tokens: Vec<i32> = heard.tokens().map(|token| token.id).collect();
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let window = at_least_a_second(audio);
+        let positions = audio_positions(window.len());
+        let mut params = self.parameters.of(language, Strategy::Single);
+        params.set_n_threads(c_int::try_from(self.threads).unwrap_or(c_int::MAX));
+        // At most 1500.
+        params.set_audio_ctx(positions as c_int);
+        params.set_translate(task.request.translate);
+        let state = self.state.lend(positions);
+        let dictation = align::Dictation::new(&self.context, &self.vocabulary, &tokens);
+        let ends_ms = align::ends_ms(state, params, &window, &dictation, task.cancel)?;
+        let text = |id| self.context.token_to_bytes(id).unwrap_or_default();
+        let audio_ms = (audio.len() / SAMPLES_PER_MS) as i64;
+        let mut ends_ms = ends_ms.as_slice();
+        let mut start_ms = 0;
+        for (segment, texts) in heard.segments.iter_mut().zip(&heard.texts) {
+            let (own, rest) = ends_ms.split_at(texts.len().min(ends_ms.len()));
+            ends_ms = rest;
+            let words = words::words(texts, own, (start_ms, audio_ms), text, speech);
+            if let (Some(first), Some(last)) = (words.first(), words.last()) {
+                (segment.start_ms, segment.end_ms) = (first.start_ms, last.end_ms);
+                start_ms = last.end_ms;
+            }
+            segment.words = Some(words);
+        }
+        Ok(())
     }
 
     /// What follows the start of a text: its language, and what to do with it.
@@ -368,12 +405,25 @@ impl Recognizer for Whisper {
         };
         let mut segments = Vec::new();
         let mut from = 0;
-        while let Some(heard) = self.hear(&window[from..], &task, &mut language)? {
+        while let Some(mut heard) = self.hear(&window[from..], &task, &mut language)? {
+            if let Some((language, _)) = language
+                && request.words
+            {
+                let speech = request
+                    .speech
+                    .get(from / STEP_SAMPLES..)
+                    .unwrap_or_default();
+                self.align(&window[from..], speech, &mut heard, &task, language)?;
+            }
             let offset_ms = (from / SAMPLES_PER_MS) as i64;
             let said_something = !heard.segments.is_empty();
             for mut segment in heard.segments {
                 segment.start_ms += offset_ms;
                 segment.end_ms += offset_ms;
+                for word in segment.words.iter_mut().flatten() {
+                    word.start_ms += offset_ms;
+                    word.end_ms += offset_ms;
+                }
                 if evidence.contradicts(&segment) {
                     tracing::debug!(text = segment.text, "nobody seems to have said this");
                 } else {
@@ -393,6 +443,14 @@ impl Recognizer for Whisper {
             language_probability,
         })
     }
+}
+
+fn at_least_a_second(audio: &[f32]) -> Cow<'_, [f32]> {
+    let mut window = Cow::Borrowed(audio);
+    if window.len() < MIN_SAMPLES {
+        window.to_mut().resize(MIN_SAMPLES, 0.0);
+    }
+    window
 }
 
 fn new_state(context: &WhisperContext) -> Result<WhisperState> {

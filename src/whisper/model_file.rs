@@ -17,10 +17,12 @@ const MAX_NAME_BYTES: u32 = 256;
 pub struct ModelFile {
     /// Its size, which is that of the weights but for some thousand.
     pub bytes: u64,
+    /// Tokens of its vocabulary.
+    pub vocabulary: u32,
+    /// Encoder layers.
+    pub audio_layers: u32,
     /// Decoder layers.
     pub text_layers: u32,
-    /// Width of the decoder.
-    pub text_state: u32,
     /// Attention heads of a decoder layer.
     pub text_heads: u32,
     /// A row of weights for each mel band.
@@ -74,8 +76,8 @@ impl From<io::Error> for Damage {
 }
 
 struct Header {
+    vocabulary: u32,
     audio_layers: u32,
-    text_state: u32,
     text_heads: u32,
     text_layers: u32,
     mels: u32,
@@ -101,8 +103,9 @@ fn check_reader(mut file: impl Read + Seek) -> std::result::Result<ModelFile, Da
     }
     Ok(ModelFile {
         bytes: size,
+        vocabulary: header.vocabulary,
+        audio_layers: header.audio_layers,
         text_layers: header.text_layers,
-        text_state: header.text_state,
         text_heads: header.text_heads,
         mel_filters,
     })
@@ -122,21 +125,21 @@ fn read_header(file: &mut impl Read) -> std::result::Result<Header, Damage> {
         }
         Ok(value)
     };
-    field("n_vocab", 100_000)?;
+    let vocabulary = field("n_vocab", 100_000)?;
     field("n_audio_ctx", 1500)?;
     field("n_audio_state", 8192)?;
     field("n_audio_head", 256)?;
     let audio_layers = field("n_audio_layer", 128)?;
     field("n_text_ctx", 4096)?;
-    let text_state = field("n_text_state", 8192)?;
+    field("n_text_state", 8192)?;
     let text_heads = field("n_text_head", 256)?;
     let text_layers = field("n_text_layer", 128)?;
     let mels = field("n_mels", 128)?;
     // The type of the weights, 0 for f32; each tensor names its own.
     read_u32(file)?;
     Ok(Header {
+        vocabulary,
         audio_layers,
-        text_state,
         text_heads,
         text_layers,
         mels,

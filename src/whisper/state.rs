@@ -78,12 +78,25 @@ impl State {
         &self.logits
     }
 
+    /// For a run of whisper.cpp's own loop, with `positions` of the encoder.
+    pub fn lend(&mut self, positions: usize) -> &mut WhisperState {
+        self.positions = positions;
+        &mut self.inner
+    }
+
     /// Feeds `tokens` behind the first `past` and gives the logits for the next.
     pub fn feed(&mut self, tokens: &[i32], past: usize, cancel: &Cancel) -> Result<&mut [f32]> {
-        cancel.check()?;
-        let outcome = while_wanted(cancel, || self.inner.decode(tokens, past, self.threads));
-        cancel.check()?;
-        outcome.map_err(failed)?;
+        // whisper.cpp keeps the logits of the last token in the last of as many rows as there are
+        // tokens, and whisper-rs gives the first row: what counts goes alone.
+        let (before, last) = tokens.split_at(tokens.len().saturating_sub(1));
+        for (part, past) in [(before, past), (last, past + before.len())] {
+            if !part.is_empty() {
+                cancel.check()?;
+                let outcome = while_wanted(cancel, || self.inner.decode(part, past, self.threads));
+                cancel.check()?;
+                outcome.map_err(failed)?;
+            }
+        }
         self.logits.clear();
         self.logits
             .extend_from_slice(self.inner.get_logits().map_err(failed)?);

@@ -107,6 +107,7 @@ impl Recognizer for EchoRecognizer {
                 text: text?,
                 avg_log_prob: -0.1,
                 no_speech_probability: 0.0,
+                words: None,
             }],
             language: "en",
             language_probability: 1.0,
