@@ -205,7 +205,7 @@ describe('a transcriber', () => {
       [{ initialPrompt: {} }, /initialPrompt|initial_prompt/],
       [{ vad: { negThreshold: 0.9 } }, /vad.negThreshold/],
       [{ vad: { speechPadMs: -1 } }, /vad.speechPadMs is -1/],
-      [{ wordTimestamps: true }, /wordTimestamps is not available/],
+      [{ wordTimestamps: 'yes' }, /wordTimestamps|word_timestamps/],
       [{ initialPrompt: 'a\0b' }, /NUL/],
       [{ signal: 'stop' }, /signal is a string/],
       [{ onProgress: true }, /onProgress is a boolean/],

@@ -98,6 +98,7 @@ pub fn ends_ms(
     cancel: &Cancel,
 ) -> Result<Vec<i64>> {
     cancel.check()?;
+    tracing::debug!("aligning");
     params.set_no_timestamps(true);
     params.set_single_segment(true);
     params.set_suppress_nst(false);

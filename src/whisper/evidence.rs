@@ -106,17 +106,19 @@ impl Evidence<'_> {
     /// Whether what was heard speaks against the segment.
     pub fn contradicts(&self, segment: &WindowSegment) -> bool {
         let nobody = segment.no_speech_probability;
-        if self.is_digital_silence() || (nobody > SILENCE && segment.avg_log_prob < IMPROBABLE) {
+        let is_silence = nobody > SILENCE && segment.avg_log_prob < IMPROBABLE;
+        // Dots and notes: nobody says them.
+        if is_silence || self.is_digital_silence() || words(&segment.text).is_empty() {
             return true;
         }
-        let doubtful = match self.speech_probability(segment) {
-            Some(speech) => nobody > UNSURE_SILENCE && speech < UNSURE_SPEECH,
-            None => nobody > SILENCE,
-        };
-        doubtful
-            && (segment.avg_log_prob < UNSURE_TEXT
-                || is_usual(&segment.text)
-                || is_echo(&segment.text, self.prompt))
+        let (is_usual, is_echo) = (is_usual(&segment.text), is_echo(&segment.text, self.prompt));
+        match self.speech_probability(segment) {
+            Some(speech) => {
+                let is_unsure = nobody > UNSURE_SILENCE && speech < UNSURE_SPEECH;
+                is_unsure && (is_usual || is_echo || segment.avg_log_prob < UNSURE_TEXT)
+            }
+            None => (nobody > SILENCE && is_usual) || (nobody > UNSURE_SILENCE && is_echo),
+        }
     }
 
     fn is_digital_silence(&self) -> bool {
@@ -144,9 +146,8 @@ fn is_usual(text: &str) -> bool {
     let mut sentences = text
         .split(['.', '!', '?', '…'])
         .map(words)
-        .filter(|sentence| !sentence.is_empty())
-        .peekable();
-    sentences.peek().is_none() || sentences.all(|sentence| USUAL.contains(&sentence.as_str()))
+        .filter(|sentence| !sentence.is_empty());
+    sentences.all(|sentence| USUAL.contains(&sentence.as_str()))
 }
 
 fn is_echo(text: &str, prompt: &str) -> bool {
@@ -216,8 +217,9 @@ mod tests {
     }
 
     #[test]
-    fn symbols_alone_are_what_whisper_makes_of_music() {
-        assert!(contradicts(UNCLEAR, "", &segment(" ♪♪ ...", -0.1, 0.9)));
+    fn symbols_alone_are_no_text() {
+        assert!(contradicts(CLEAR, "", &segment(" ♪♪ ...", -0.1, 0.1)));
+        assert!(!contradicts(CLEAR, "", &segment(" 5", -0.1, 0.1)));
     }
 
     #[test]
@@ -238,7 +240,13 @@ mod tests {
     #[test]
     fn where_nobody_looked_whisper_alone_has_to_be_surer() {
         assert!(!contradicts(&[], "", &segment(" Thank you.", -0.1, 0.5)));
+        assert!(!contradicts(&[], "", &segment(" One.", -0.7, 0.7)));
         assert!(contradicts(&[], "", &segment(" Thank you.", -0.1, 0.7)));
+        assert!(contradicts(
+            &[],
+            "Thank you",
+            &segment(" Thank you.", -0.1, 0.5)
+        ));
     }
 
     #[test]

@@ -87,14 +87,14 @@ pub fn is_loop(texts: &[i32]) -> bool {
     })
 }
 
-/// Whether all of the text is one pattern three times or more.
-pub fn is_all_repetition(texts: &[i32]) -> bool {
-    (1..=texts.len() / HASTY_REPETITIONS)
-        .any(|period| texts[period..] == texts[..texts.len() - period])
+/// Whether all of the text is one pattern so many times, or more.
+pub fn is_all_repetition(texts: &[i32], times: usize) -> bool {
+    (1..=texts.len() / times).any(|period| texts[period..] == texts[..texts.len() - period])
 }
 
 fn is_hasty_loop(texts: &[i32], audio_ms: i64) -> bool {
-    texts.len() as i64 * 1000 > audio_ms * HASTY_TOKENS_PER_SECOND && is_all_repetition(texts)
+    texts.len() as i64 * 1000 > audio_ms * HASTY_TOKENS_PER_SECOND
+        && is_all_repetition(texts, HASTY_REPETITIONS)
 }
 
 /// Cuts the tokens into segments, each with its own text tokens, at their timestamps. What has no end lasts until `audio_ms`, and
@@ -279,10 +279,10 @@ mod tests {
         let (ids, end, _) = run(&wanted, 1000);
         assert_eq!((ids.len(), end), (14, End::Repetition));
         assert_eq!(run(&wanted, 10_000).0.len(), 41);
-        assert!(is_all_repetition(&[7, 8, 7, 8, 7, 8]));
-        assert!(!is_all_repetition(&[7, 8, 7, 8]));
-        assert!(!is_all_repetition(&[6, 7, 8, 7, 8, 7, 8]));
-        assert!(!is_all_repetition(&[]));
+        assert!(is_all_repetition(&[7, 8, 7, 8, 7, 8], 3));
+        assert!(!is_all_repetition(&[7, 8, 7, 8], 3));
+        assert!(!is_all_repetition(&[6, 7, 8, 7, 8, 7, 8], 3));
+        assert!(!is_all_repetition(&[], 2));
     }
 
     #[test]
