@@ -1,18 +1,19 @@
 // Time by stage, real-time factor and peak memory for a 3 s, an 11 s and a 60 s recording, with
 // the addon of each instruction set level that this processor has, in turn.
 //
-//     npm run bench                 prints the table
-//     npm run bench -- --write      also writes it into docs/benchmarks.md
+//     npm run bench:levels                 prints the table
+//     npm run bench:levels -- --write      also writes it into docs/benchmarks.md
 //
 // Each measurement runs in a process of its own: its peak memory is the whole process's.
 
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { root } from '../scripts/tools.mjs';
+import { writeBetween } from './markers.mjs';
 
 const require = createRequire(import.meta.url);
 const PACKETS_PER_SECOND = 50;
@@ -31,7 +32,7 @@ if (process.argv[2] === '--measure') {
 } else {
   const table = render(compare());
   console.log(table);
-  if (process.argv.includes('--write')) write(table);
+  if (process.argv.includes('--write')) writeBetween('levels', table);
 }
 
 /** One process: opens, warms up with one job, and times the others. */
@@ -103,16 +104,6 @@ function render(rows) {
   );
   const machine = `${cpus()[0].model.trim()}, ${cpus().length} cores, Node ${process.versions.node}, ${MODEL}; medians of 3 processes of ${ROUNDS - 1} runs each after one to warm up`;
   return [machine, '', head, line, ...body].join('\n');
-}
-
-/** Replaces what stands between the markers of this bench. */
-function write(table) {
-  const file = join(root, 'docs', 'benchmarks.md');
-  const text = readFileSync(file, 'utf8');
-  const [begin, end] = ['<!-- bench:begin -->', '<!-- bench:end -->'];
-  const before = text.slice(0, text.indexOf(begin) + begin.length);
-  const after = text.slice(text.indexOf(end));
-  writeFileSync(file, `${before}\n${table}\n${after}`);
 }
 
 function median(values) {
