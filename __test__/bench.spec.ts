@@ -138,6 +138,7 @@ describe('what the bench writes', () => {
     const rows = [
       { label: 'ours', ours: true, ms: 50, cpu: 0.1 },
       { label: '<other> & "more"', ms: 100, cpu: 0.4 },
+      { label: 'slow', slow: true, ms: 12_345, cpu: 3 },
     ];
     const svg: string = chart([{ title: 'tiny.en', rows }]);
     const widths = [...svg.matchAll(/<rect [^>]*width="([\d.]+)"/g)].map((found) =>
@@ -146,6 +147,8 @@ describe('what the bench writes', () => {
     const [ours = 0, oursCpu = 0, other = 0, otherCpu = 0] = widths;
     assert.ok(Math.abs(other / ours - 2) < 0.01 && Math.abs(otherCpu / oursCpu - 4) < 0.02, svg);
     assert.ok(!svg.includes('<other>'), svg);
+    assert.equal(widths.length, 4);
+    assert.match(svg, /slow 12\.3 s/);
     assert.match(svg, /prefers-color-scheme: dark/);
   });
 });

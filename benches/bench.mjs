@@ -43,7 +43,8 @@ save(results);
 if (options.json === '-') console.log(JSON.stringify(results, null, 1));
 else console.log(render(results));
 if (options.write) {
-  writeBetween('peers', render(results));
+  const image = '![Time and processor time by peer](benchmarks.svg)';
+  writeBetween('peers', `\n${image}\n\n${render(results)}\n`);
   writeFileSync(join(root, 'docs', 'benchmarks.svg'), chart(panels()));
 }
 
@@ -162,6 +163,7 @@ function panels() {
       .map((peer) => ({
         label: peer.id,
         ours: peer.ours,
+        slow: peer.slow,
         ms: peer.byClass[name].medianMs,
         cpu: peer.byClass[name].cpuSecondsPerSecond,
       }));

@@ -2,7 +2,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fail, root } from '../scripts/tools.mjs';
+import { bin, fail, root } from '../scripts/tools.mjs';
 
 export function writeBetween(name, text) {
   const file = join(root, 'docs', 'benchmarks.md');
@@ -12,4 +12,6 @@ export function writeBetween(name, text) {
   const before = old.slice(0, old.indexOf(begin) + begin.length);
   const after = old.slice(old.indexOf(end));
   writeFileSync(file, `${before}\n${text}\n${after}`);
+  // Tables are aligned, as the checks want them.
+  bin('biome', ['format', '--write', file]);
 }

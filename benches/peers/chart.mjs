@@ -22,13 +22,22 @@ const STYLE = `
     .ours { fill: #4493f8; }
   }`;
 
-/** `panels`: [{ title, rows: [{ label, ours, ms, cpu }] }]; rows come as they are to be shown. */
+/**
+ * `panels`: [{ title, rows: [{ label, ours, slow, ms, cpu }] }]; rows come as they are to be shown.
+ * What is slower than real time is named below: to its scale the others would have no length.
+ */
 export function chart(panels) {
   let y = 8;
   const parts = panels.map(({ title, rows }) => {
-    const part = panel(title, rows, y);
-    y += HEAD + rows.length * ROW + 16;
-    return part;
+    const drawn = rows.filter(({ slow }) => !slow);
+    const named = rows.filter(({ slow }) => slow);
+    const bars = panel(title, drawn, y);
+    y += HEAD + drawn.length * ROW + 16;
+    if (named.length === 0) return bars;
+    const list = named.map(({ label, ms }) => `${label} ${(ms / 1000).toFixed(1)} s`).join(', ');
+    const note = text(8, y, `slower than real time, not drawn: ${list}`, 'small');
+    y += 16;
+    return `${bars}\n${note}`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${y}" width="${WIDTH}" height="${y}" role="img">
 <title>${escapeXml(panels.map((one) => one.title).join('; '))}</title>
