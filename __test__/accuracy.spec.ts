@@ -101,7 +101,7 @@ describe('languages with base', () => {
       const heard = await transcriber.transcribe(packets(name));
       assert.equal(heard.language, language);
       assert.ok(heard.languageProbability > 0.5 && heard.languageProbability <= 1);
-      const rate = wordErrorRate([{ said: transcript, heard: heard.text }]);
+      const rate = wordErrorRate([{ said: transcript, heard: heard.text, language }]);
       t.diagnostic(`${rate.toFixed(1)} % of the words wrong: ${heard.text}`);
       assert.ok(rate < 45, heard.text);
       const told = await transcriber.transcribe(packets(name), { language: language as string });

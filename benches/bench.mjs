@@ -1,127 +1,172 @@
-// Time by stage, real-time factor and peak memory for a 3 s, an 11 s and a 60 s recording, with
-// the addon of each instruction set level that this processor has, in turn.
+// opuscribe beside others: whisper.cpp, faster-whisper, pywhispercpp and other Node addons, of
+// which `npm run bench:setup` brings those that are to be had. Same weights, same recordings, same
+// threads, in turns. docs/benchmarks.md says how to read it.
 //
-//     npm run bench                 prints the table
-//     npm run bench -- --write      also writes it into docs/benchmarks.md
+//     npm run bench                                  the committed recordings, tiny.en
+//     npm run bench -- --model tiny.en --model base --speech FOLDER --json results.json
+//     npm run bench -- --peers 'opuscribe,faster-whisper' --class 3to10 --limit 5 --rounds 1
+//     npm run bench -- --from results.json --write   the tables again, into docs/
 //
-// Each measurement runs in a process of its own: its peak memory is the whole process's.
+//     --model NAME      tiny.en or base; may be given twice
+//     --speech FOLDER   recordings of any format with a manifest.json: [{ file, kind ('speech' or
+//                       not), language, transcript, seconds }]
+//     --peers A,B       only these; also those that are not run unless they are named
+//     --class NAME      under3, 3to10, 10to30, 30to60, 1to10min or over10min; may be repeated
+//     --limit N         at most so many recordings of a class, and so many without speech
+//     --rounds N        runs of each recording by each peer, default 3
+//     --threads N       default: the physical cores, at most 8
+//     --no-throughput   leaves out the runs with several jobs in flight
+//     --json FILE       everything, every text included; - for stdout
+//     --write           the tables into docs/benchmarks.md, the chart into docs/benchmarks.svg
 
-import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { root } from '../scripts/tools.mjs';
+import { parseArgs } from 'node:util';
+import { fail, root } from '../scripts/tools.mjs';
+import { writeBetween } from './markers.mjs';
+import { chart } from './peers/chart.mjs';
+import { ct2Folder, PEERS } from './peers/list.mjs';
+import { describeMachine, physicalCores, warnOfLoad } from './peers/machine.mjs';
+import { closePeers, measure, openPeers, throughput } from './peers/measure.mjs';
+import { recordings } from './peers/recordings.mjs';
+import { CLASS_NAMES, CLASSES } from './peers/statistics.mjs';
+import { countWordErrors, summarize } from './peers/summary.mjs';
+import { render } from './peers/tables.mjs';
 
-const require = createRequire(import.meta.url);
-const PACKETS_PER_SECOND = 50;
-const ROUNDS = 7;
-const MODEL = 'tiny.en';
-
-/** Cut out of the committed recordings: 24 kbit/s, 20 ms packets. */
-const RECORDINGS = [
-  { label: '3 s', name: 'libri_waiting', seconds: 3 },
-  { label: '11 s', name: 'jfk', seconds: 11 },
-  { label: '60 s', name: 'libri_moses', seconds: 60 },
-];
-
-if (process.argv[2] === '--measure') {
-  await measure(JSON.parse(process.argv[3]));
-} else {
-  const table = render(compare());
-  console.log(table);
-  if (process.argv.includes('--write')) write(table);
+const MODELS = ['tiny.en', 'base'];
+let told = performance.now();
+const options = readOptions();
+const results = options.from === undefined ? await bench() : JSON.parse(readFileSync(options.from));
+for (const one of results.models) one.summary = summarize(one);
+save(results);
+if (options.json === '-') console.log(JSON.stringify(results, null, 1));
+else console.log(render(results));
+if (options.write) {
+  const image = '![Time and processor time by peer](benchmarks.svg)';
+  writeBetween('peers', `\n${image}\n\n${render(results)}\n`);
+  writeFileSync(join(root, 'docs', 'benchmarks.svg'), chart(panels()));
 }
 
-/** One process: opens, warms up with one job, and times the others. */
-async function measure({ name, seconds }) {
-  const { splitPackets, Transcriber } = require(root);
-  const bytes = readFileSync(join(root, '__test__', 'fixtures', `${name}.packets`));
-  const packets = splitPackets(bytes).slice(0, seconds * PACKETS_PER_SECOND);
-  const opened = performance.now();
-  const transcriber = await Transcriber.open({ model: MODEL });
-  const openMs = performance.now() - opened;
-  const cpuBefore = process.cpuUsage();
-  const runs = [];
-  for (let round = 0; round < ROUNDS; round += 1) {
-    runs.push((await transcriber.transcribe(packets)).timings);
-  }
-  const cpu = process.cpuUsage(cpuBefore);
-  await transcriber.close();
-  const stage = (key) => median(runs.slice(1).map((timings) => timings[key]));
-  console.log(
-    JSON.stringify({
-      openMs,
-      decodeMs: stage('decodeMs'),
-      vadMs: stage('vadMs'),
-      inferenceMs: stage('inferenceMs'),
-      totalMs: stage('totalMs'),
-      realTimeFactor: stage('realTimeFactor'),
-      cpuSecondsPerSecond: (cpu.user + cpu.system) / 1e6 / (ROUNDS * seconds),
-      peakMb: process.resourceUsage().maxRSS / 1024,
-    }),
-  );
-}
-
-/** Levels take turns within each round, so that a machine whose speed drifts is fair to both. */
-function compare() {
-  const { cpuLevel } = require(join(root, 'index.js'));
-  const best = cpuLevel();
-  const levels = best === 'x86-64-v4' ? ['x86-64-v3', best] : [best];
-  return RECORDINGS.flatMap((recording) => {
-    const results = levels.map(() => []);
-    for (let round = 0; round < 3; round += 1) {
-      for (const [index, level] of levels.entries()) {
-        const argv = [fileURLToPath(import.meta.url), '--measure', JSON.stringify(recording)];
-        const env = { ...process.env, OPUSCRIBE_CPU_LEVEL: level };
-        results[index].push(
-          JSON.parse(execFileSync(process.execPath, argv, { env, encoding: 'utf8' })),
-        );
-      }
-    }
-    return levels.map((level, index) => ({
-      recording: recording.label,
-      level,
-      ...medians(results[index]),
-      // Pair by pair against the first level.
-      ratio: median(results[index].map((run, at) => run.totalMs / results[0][at].totalMs)),
-    }));
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      model: { type: 'string', multiple: true, default: ['tiny.en'] },
+      speech: { type: 'string' },
+      peers: { type: 'string' },
+      class: { type: 'string', multiple: true },
+      limit: { type: 'string' },
+      rounds: { type: 'string', default: '3' },
+      threads: { type: 'string', default: String(Math.min(physicalCores(), 8)) },
+      json: { type: 'string' },
+      from: { type: 'string' },
+      write: { type: 'boolean', default: false },
+      throughput: { type: 'boolean', default: true },
+    },
+    allowNegative: true,
   });
+  for (const name of ['limit', 'rounds', 'threads']) values[name] = count(name, values[name]);
+  for (const model of values.model) oneOf('model', model, MODELS);
+  for (const name of values.class ?? []) oneOf('class', name, CLASS_NAMES);
+  const classes = values.class?.map((name) => CLASSES[CLASS_NAMES.indexOf(name)]);
+  const ids = PEERS.map(({ id }) => id);
+  const named = values.peers?.split(',').map((id) => oneOf('peers', id.trim(), ids));
+  const peers = PEERS.filter(({ id, onRequest }) => named?.includes(id) ?? !onRequest);
+  return { ...values, classes, peers };
 }
 
-function render(rows) {
-  const head =
-    '| recording | addon | open | decode | VAD | inference | total | real-time factor | CPU s per s | peak memory | time against the first |';
-  const line = '|---|---|---|---|---|---|---|---|---|---|---|';
-  const ms = (value) => `${value.toFixed(value < 10 ? 1 : 0)} ms`;
-  const body = rows.map(
-    (row) =>
-      `| ${row.recording} | ${row.level} | ${ms(row.openMs)} | ${ms(row.decodeMs)} | ${ms(row.vadMs)} | ` +
-      `${ms(row.inferenceMs)} | ${ms(row.totalMs)} | ${row.realTimeFactor.toFixed(3)} | ` +
-      `${row.cpuSecondsPerSecond.toFixed(3)} | ${row.peakMb.toFixed(0)} MB | ${row.ratio.toFixed(2)} |`,
-  );
-  const machine = `${cpus()[0].model.trim()}, ${cpus().length} cores, Node ${process.versions.node}, ${MODEL}; medians of 3 processes of ${ROUNDS - 1} runs each after one to warm up`;
-  return [machine, '', head, line, ...body].join('\n');
+function count(name, value) {
+  if (value === undefined) return undefined;
+  if (!/^[1-9]\d*$/.test(value)) fail(`--${name} is ${value}; expected a whole number from 1`);
+  return Number(value);
 }
 
-/** Replaces what stands between the markers of this bench. */
-function write(table) {
-  const file = join(root, 'docs', 'benchmarks.md');
-  const text = readFileSync(file, 'utf8');
-  const [begin, end] = ['<!-- bench:begin -->', '<!-- bench:end -->'];
-  const before = text.slice(0, text.indexOf(begin) + begin.length);
-  const after = text.slice(text.indexOf(end));
-  writeFileSync(file, `${before}\n${table}\n${after}`);
+function oneOf(name, value, known) {
+  if (!known.includes(value)) fail(`--${name}: no ${value}; there are ${known.join(', ')}`);
+  return value;
 }
 
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)];
+async function bench() {
+  warnOfLoad();
+  const { rounds, threads, speech } = options;
+  const results = { machine: describeMachine(threads), rounds, threads, speech, models: [] };
+  for (const model of options.model) {
+    results.models.push(await benchModel(model, recordings({ ...options, model }), results));
+  }
+  return results;
 }
 
-function medians(runs) {
-  return Object.fromEntries(
-    Object.keys(runs[0]).map((key) => [key, median(runs.map((run) => run[key]))]),
-  );
+async function benchModel(model, found, results) {
+  const skipped = [];
+  const report = ({ id }, reason) => {
+    skipped.push({ id, reason });
+    console.error(`\n${model}, ${id} left out: ${reason}`);
+  };
+  const ggml = createRequire(import.meta.url)('../dist/models.js').resolveModel(model);
+  const ct2 = ct2Folder(model);
+  const wanted = options.peers.filter((peer) => {
+    if (!peer.needsCt2 || existsSync(ct2)) return true;
+    report(peer, 'its weights are not there: npm run bench:setup');
+    return false;
+  });
+  const { threads, rounds } = options;
+  const opened = await openPeers(wanted, { model, ggml, ct2, threads }, report);
+  const result = { model, skipped, recordings: found, throughput: {} };
+  const describePeers = () => {
+    result.peers = opened.map(({ child, launch, only, opened, ...peer }) => ({
+      ...peer,
+      ...opened,
+    }));
+  };
+  const alive = await measure(opened, found, rounds, {
+    report,
+    progress: (what) => progress(`${model}: ${what}`),
+    afterRound() {
+      // An hour's work is not lost with the process.
+      countWordErrors(found);
+      describePeers();
+      save({ ...results, models: [...results.models, result] });
+    },
+  });
+  const short = found.filter((one) => one.kind === 'speech' && one.class === '3–10 s');
+  if (options.throughput && short.length > 0) {
+    result.throughput = await throughput(alive, short, {
+      report,
+      progress: (what) => progress(`${model}: ${what}`),
+    });
+  }
+  describePeers();
+  await closePeers(opened);
+  progress('');
+  return result;
+}
+
+/** One line that changes; where there is no terminal, one line a minute. */
+function progress(text) {
+  if (process.stderr.isTTY) return process.stderr.write(`\r\x1b[2K${text}`);
+  if (performance.now() - told < 60_000) return;
+  told = performance.now();
+  console.error(text);
+}
+
+function save(what) {
+  if (options.json === undefined || options.json === '-') return;
+  writeFileSync(options.json, `${JSON.stringify(what, null, 1)}\n`);
+}
+
+/** The class that callers wait for; where there is none of it, the first that there is. */
+function panels() {
+  return results.models.map(({ model, summary }) => {
+    const name = '3–10 s' in summary.classes ? '3–10 s' : Object.keys(summary.classes)[0];
+    const rows = summary.peers
+      .filter((peer) => peer.byClass[name]?.recordings > 0)
+      .map((peer) => ({
+        label: peer.id,
+        ours: peer.ours,
+        slow: peer.slow,
+        ms: peer.byClass[name].medianMs,
+        cpu: peer.byClass[name].cpuSecondsPerSecond,
+      }));
+    return { title: `${model}, ${summary.classes[name]} recordings of ${name}`, rows };
+  });
 }

