@@ -20,12 +20,12 @@ export function recordings({ model, speech, classes, limit }) {
   const manifest = join(from, 'manifest.json');
   if (!existsSync(manifest)) fail(`${manifest} is not there`);
   const into = join(benchFolder, 'recordings', hash(from));
+  const english = model.endsWith('.en');
   const suited = JSON.parse(readFileSync(manifest, 'utf8'))
     .map((entry) => described(entry, from, into))
-    // A model of English alone is asked for nothing else.
-    .filter(
-      ({ kind, language }) => kind !== 'speech' || language === 'en' || !model.endsWith('.en'),
-    )
+    .filter(({ kind, language }) => kind !== 'speech' || language === 'en' || !english)
+    // Some peers would have a model of English alone detect one where nobody speaks.
+    .map((one) => (english ? { ...one, language: 'en' } : one))
     .filter(({ seconds }) => classes?.includes(classOf(seconds)) ?? true);
   const chosen = choose(suited, limit);
   if (chosen.length === 0) fail(`no recording is left for ${model}`);
