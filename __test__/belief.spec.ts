@@ -36,9 +36,18 @@ describe('what is written, and what is not', () => {
   }
 
   it('writes nothing over sounds and silence where nobody looks for speech', async () => {
-    const prompt = { vad: false, initialPrompt: 'Minutes of the meeting, thank you.' } as const;
-    for (const pcm of [new Float32Array(5 * 16_000), wav('wind'), wav('belief/boat')]) {
-      const { text, emptyReason } = await transcriber.transcribePcm(pcm, prompt);
+    const initialPrompt = 'Minutes of the meeting, thank you.';
+    const sounds: [Float32Array | Int16Array, object][] = [
+      [new Float32Array(5 * 16_000), { initialPrompt }],
+      [wav('wind'), { initialPrompt }],
+      [wav('wind'), {}],
+      [wav('belief/boat'), {}],
+    ];
+    for (const [pcm, options] of sounds) {
+      const { text, emptyReason } = await transcriber.transcribePcm(pcm, {
+        vad: false,
+        ...options,
+      });
       assert.deepEqual({ text, emptyReason }, { text: '', emptyReason: 'low-confidence' });
     }
   });
