@@ -2,10 +2,8 @@
 //! the Whisper paper, section 4.5. Pure.
 
 use std::collections::HashMap;
-use std::io::Write;
 
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
+use miniz_oxide::deflate::compress_to_vec_zlib;
 
 use super::WindowSegment;
 use super::greedy::{End, is_all_repetition, is_loop};
@@ -16,6 +14,8 @@ use crate::error::Result;
 const MIN_AVG_LOG_PROB: f32 = -1.0;
 /// A text that zlib makes this many times shorter repeats itself (the paper's figure).
 const MAX_COMPRESSION_RATIO: f32 = 2.4;
+/// zlib's own default.
+const ZLIB_LEVEL: u8 = 6;
 /// Repetition shows in the last tokens too: fewer than this many are not judged.
 const REPETITION_TOKENS: usize = 32;
 /// Entropy in nats under which the last tokens repeat themselves; whisper.cpp's own threshold.
@@ -128,15 +128,8 @@ impl Attempt {
 
     fn compression_ratio(&self) -> f32 {
         let text: String = self.segments.iter().map(|s| s.text.as_str()).collect();
-        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-        match encoder
-            .write_all(text.as_bytes())
-            .and_then(|()| encoder.finish())
-        {
-            Ok(compressed) => text.len() as f32 / compressed.len().max(1) as f32,
-            // Writing into memory does not fail.
-            Err(_) => 0.0,
-        }
+        let compressed = compress_to_vec_zlib(text.as_bytes(), ZLIB_LEVEL);
+        text.len() as f32 / compressed.len().max(1) as f32
     }
 }
 

@@ -9,6 +9,7 @@ mod interrupt;
 mod mel;
 mod model;
 mod model_file;
+mod recognition;
 mod rules;
 mod state;
 mod window;

@@ -7,7 +7,6 @@ use std::path::Path;
 use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperState};
 
 use super::align;
-use super::evidence::{Evidence, STEP_SAMPLES};
 use super::full::{self, Parameters, Strategy};
 use super::greedy;
 use super::guard::{self, Attempt, Try};
@@ -17,7 +16,7 @@ use super::rules::{Vocabulary, probabilities};
 use super::state::{Prompted, State, failed};
 use super::window::{FULL_POSITIONS, audio_positions};
 use super::words;
-use super::{Recognition, Recognizer, RecognizerInfo, Request, model_file};
+use super::{RecognizerInfo, Request, model_file};
 use crate::audio::SAMPLE_RATE_HZ;
 use crate::cancel::Cancel;
 use crate::cpu::CpuLevel;
@@ -26,7 +25,7 @@ use crate::options::Device;
 
 /// The model gives little for less than a second.
 const MIN_SAMPLES: usize = SAMPLE_RATE_HZ as usize;
-const SAMPLES_PER_MS: usize = SAMPLE_RATE_HZ as usize / 1000;
+pub(super) const SAMPLES_PER_MS: usize = SAMPLE_RATE_HZ as usize / 1000;
 /// Prompt tokens that count (whisper.cpp: half the text context, less one).
 const MAX_PROMPT_TOKENS: usize = 223;
 /// The end of a prompt that is tokenised: more than the tokens that count can hold, and little
@@ -35,10 +34,6 @@ const PROMPT_TAIL_BYTES: usize = 4096;
 /// More tokens than these are not speech. Whisper's own 448 for 30 s allow for 15 a second.
 const TOKENS_AT_ONCE: usize = 16;
 const TOKENS_PER_SECOND: usize = 25;
-/// A text that ends this long before the window does has left something out: what follows is heard
-/// on its own. The pauses within a window are shorter.
-const UNHEARD_SAMPLES: usize = 2 * SAMPLE_RATE_HZ as usize;
-
 /// Version of the bundled whisper.cpp.
 #[must_use]
 pub fn library_version() -> &'static str {
@@ -61,7 +56,7 @@ pub struct Whisper {
 }
 
 /// What a window is decoded with, whichever try it is.
-struct Task<'job> {
+pub(super) struct Task<'job> {
     request: &'job Request<'job>,
     /// What goes before the text: the prompt, and the token that the text starts with.
     start: Vec<i32>,
@@ -129,10 +124,16 @@ impl Whisper {
         Ok(whisper)
     }
 
-    /// The first run allocates and touches what later ones reuse.
+    /// What was loaded.
+    pub(super) fn loaded(&self) -> &RecognizerInfo {
+        &self.info
+    }
+
+    /// The first run allocates and touches what later ones reuse. Once, whatever it writes: the full
+    /// window, which most never need, has its memory when it is needed.
     fn warm_up(&mut self) -> Result<()> {
         let request = Request {
-            language: Some("en"),
+            language: None,
             translate: false,
             initial_prompt: None,
             beam_size: 1,
@@ -140,12 +141,40 @@ impl Whisper {
             words: false,
             speech: &[],
         };
-        self.recognize(&vec![0.0; MIN_SAMPLES], &request, &Cancel::never())?;
+        let never = Cancel::never();
+        let task = self.task(&request, &[], &never);
+        let silence = vec![0.0; MIN_SAMPLES];
+        let mut listening = Listening {
+            window: &silence,
+            audio_ms: (MIN_SAMPLES / SAMPLES_PER_MS) as i64,
+            mel: self.mel.compute(&silence),
+            encoded: None,
+        };
+        self.decode(&mut listening, audio_positions(MIN_SAMPLES), &task, "en")?;
         Ok(())
     }
 
+    pub(super) fn task<'job>(
+        &self,
+        request: &'job Request<'job>,
+        prompt: &'job [i32],
+        cancel: &'job Cancel,
+    ) -> Task<'job> {
+        let mut start = prompt.to_vec();
+        if !start.is_empty() {
+            start.insert(0, self.context.token_prev());
+        }
+        start.push(self.context.token_sot());
+        Task {
+            request,
+            start,
+            prompt,
+            cancel,
+        }
+    }
+
     /// The text of a window, or of its beginning, as far as it can be believed.
-    fn hear(
+    pub(super) fn hear(
         &mut self,
         audio: &[f32],
         task: &Task<'_>,
@@ -283,7 +312,7 @@ impl Whisper {
     }
 
     /// Finds out when each word of the text was said. `speech` is that of `audio`.
-    fn align(
+    pub(super) fn align(
         &mut self,
         audio: &[f32],
         speech: &[f32],
@@ -343,7 +372,7 @@ impl Whisper {
     }
 
     /// The requested language as the static string that whisper.cpp knows it by.
-    fn known_language(&self, requested: Option<&str>) -> Option<&'static str> {
+    pub(super) fn known_language(&self, requested: Option<&str>) -> Option<&'static str> {
         match (requested, self.info.languages.as_slice()) {
             (_, &[only]) => Some(only),
             (Some(requested), known) => known.iter().copied().find(|known| *known == requested),
@@ -351,7 +380,7 @@ impl Whisper {
         }
     }
 
-    fn prompt(&self, text: Option<&str>) -> Result<Vec<c_int>> {
+    pub(super) fn prompt(&self, text: Option<&str>) -> Result<Vec<c_int>> {
         let Some(text) = text.filter(|text| !text.is_empty()) else {
             return Ok(Vec::new());
         };
@@ -369,79 +398,6 @@ impl Whisper {
             );
         }
         Ok(tokens.split_off(surplus))
-    }
-}
-
-impl Recognizer for Whisper {
-    fn info(&self) -> &RecognizerInfo {
-        &self.info
-    }
-
-    fn recognize(
-        &mut self,
-        window: &[f32],
-        request: &Request<'_>,
-        cancel: &Cancel,
-    ) -> Result<Recognition> {
-        let prompt = self.prompt(request.initial_prompt)?;
-        let mut start = prompt.clone();
-        if !start.is_empty() {
-            start.insert(0, self.context.token_prev());
-        }
-        start.push(self.context.token_sot());
-        let task = Task {
-            request,
-            start,
-            prompt: &prompt,
-            cancel,
-        };
-        let mut language = self
-            .known_language(request.language)
-            .map(|known| (known, 1.0));
-        let evidence = Evidence {
-            audio: window,
-            speech: request.speech,
-            prompt: request.initial_prompt.unwrap_or_default(),
-        };
-        let mut segments = Vec::new();
-        let mut from = 0;
-        while let Some(mut heard) = self.hear(&window[from..], &task, &mut language)? {
-            if let Some((language, _)) = language
-                && request.words
-            {
-                let speech = request
-                    .speech
-                    .get(from / STEP_SAMPLES..)
-                    .unwrap_or_default();
-                self.align(&window[from..], speech, &mut heard, &task, language)?;
-            }
-            let offset_ms = (from / SAMPLES_PER_MS) as i64;
-            let said_something = !heard.segments.is_empty();
-            for mut segment in heard.segments {
-                segment.start_ms += offset_ms;
-                segment.end_ms += offset_ms;
-                for word in segment.words.iter_mut().flatten() {
-                    word.start_ms += offset_ms;
-                    word.end_ms += offset_ms;
-                }
-                if evidence.contradicts(&segment) {
-                    tracing::debug!(text = segment.text, "nobody seems to have said this");
-                } else {
-                    segments.push(segment);
-                }
-            }
-            from += usize::try_from(heard.heard_ms).unwrap_or(0) * SAMPLES_PER_MS;
-            if !said_something || heard.heard_ms <= 0 || from + UNHEARD_SAMPLES > window.len() {
-                break;
-            }
-            tracing::debug!(heard_ms = heard.heard_ms, "the text ends before the window");
-        }
-        let (language, language_probability) = language.unwrap_or(("und", 0.0));
-        Ok(Recognition {
-            segments,
-            language,
-            language_probability,
-        })
     }
 }
 

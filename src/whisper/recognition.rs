@@ -1,0 +1,75 @@
+//! One window to its text: as many runs as it takes to hear all of it, and without what nobody said.
+
+use super::evidence::{Evidence, STEP_SAMPLES};
+use super::model::{SAMPLES_PER_MS, Whisper};
+use super::{Recognition, Recognizer, RecognizerInfo, Request};
+use crate::audio::SAMPLE_RATE_HZ;
+use crate::cancel::Cancel;
+use crate::error::Result;
+
+/// A text that ends this long before the window does has left something out: what follows is heard
+/// on its own. The pauses within a window are shorter.
+const UNHEARD_SAMPLES: usize = 2 * SAMPLE_RATE_HZ as usize;
+
+impl Recognizer for Whisper {
+    fn info(&self) -> &RecognizerInfo {
+        self.loaded()
+    }
+
+    fn recognize(
+        &mut self,
+        window: &[f32],
+        request: &Request<'_>,
+        cancel: &Cancel,
+    ) -> Result<Recognition> {
+        let prompt = self.prompt(request.initial_prompt)?;
+        let task = self.task(request, &prompt, cancel);
+        let mut language = self
+            .known_language(request.language)
+            .map(|known| (known, 1.0));
+        let evidence = Evidence {
+            audio: window,
+            speech: request.speech,
+            prompt: request.initial_prompt.unwrap_or_default(),
+        };
+        let mut segments = Vec::new();
+        let mut from = 0;
+        while let Some(mut heard) = self.hear(&window[from..], &task, &mut language)? {
+            if let Some((language, _)) = language
+                && request.words
+            {
+                let speech = request
+                    .speech
+                    .get(from / STEP_SAMPLES..)
+                    .unwrap_or_default();
+                self.align(&window[from..], speech, &mut heard, &task, language)?;
+            }
+            let offset_ms = (from / SAMPLES_PER_MS) as i64;
+            let said_something = !heard.segments.is_empty();
+            for mut segment in heard.segments {
+                segment.start_ms += offset_ms;
+                segment.end_ms += offset_ms;
+                for word in segment.words.iter_mut().flatten() {
+                    word.start_ms += offset_ms;
+                    word.end_ms += offset_ms;
+                }
+                if evidence.contradicts(&segment) {
+                    tracing::debug!(text = segment.text, "nobody seems to have said this");
+                } else {
+                    segments.push(segment);
+                }
+            }
+            from += usize::try_from(heard.heard_ms).unwrap_or(0) * SAMPLES_PER_MS;
+            if !said_something || heard.heard_ms <= 0 || from + UNHEARD_SAMPLES > window.len() {
+                break;
+            }
+            tracing::debug!(heard_ms = heard.heard_ms, "the text ends before the window");
+        }
+        let (language, language_probability) = language.unwrap_or(("und", 0.0));
+        Ok(Recognition {
+            segments,
+            language,
+            language_probability,
+        })
+    }
+}
