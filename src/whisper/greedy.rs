@@ -190,7 +190,7 @@ mod tests {
     const FIRST_TIME: i32 = 110;
 
     fn vocabulary() -> Vocabulary {
-        Vocabulary::new(END_OF_TEXT, FIRST_TIME, 105, |_| b" w")
+        Vocabulary::new(END_OF_TEXT, FIRST_TIME, 105, true, |_| b" w")
     }
 
     /// Wants the tokens of a script, and after them the end.

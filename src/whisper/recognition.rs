@@ -10,6 +10,8 @@ use crate::error::Result;
 /// A text that ends this long before the window does has left something out: what follows is heard
 /// on its own. The pauses within a window are shorter.
 const UNHEARD_SAMPLES: usize = 2 * SAMPLE_RATE_HZ as usize;
+/// A text stands for this much at least, so that a window ends after so many runs.
+const LEAST_HEARD_SAMPLES: usize = SAMPLE_RATE_HZ as usize / 2;
 
 impl Recognizer for Whisper {
     fn info(&self) -> &RecognizerInfo {
@@ -59,8 +61,9 @@ impl Recognizer for Whisper {
                     segments.push(segment);
                 }
             }
-            from += usize::try_from(heard.heard_ms).unwrap_or(0) * SAMPLES_PER_MS;
-            if !said_something || heard.heard_ms <= 0 || from + UNHEARD_SAMPLES > window.len() {
+            let heard_samples = usize::try_from(heard.heard_ms).unwrap_or(0) * SAMPLES_PER_MS;
+            from += heard_samples.max(LEAST_HEARD_SAMPLES);
+            if !said_something || from + UNHEARD_SAMPLES > window.len() {
                 break;
             }
             tracing::debug!(heard_ms = heard.heard_ms, "the text ends before the window");

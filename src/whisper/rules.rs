@@ -19,6 +19,8 @@ pub struct Vocabulary {
     suppressed: Vec<i32>,
     /// Not written first: a text does not begin with a lone space.
     blank: Option<i32>,
+    /// The model writes timestamps.
+    timed: bool,
 }
 
 /// A token that was chosen.
@@ -37,6 +39,7 @@ impl Vocabulary {
         end_of_text: i32,
         first_timestamp: i32,
         no_speech: i32,
+        timed: bool,
         text: impl Fn(i32) -> &'text [u8],
     ) -> Self {
         let is_symbol = |id: &i32| is_not_speech(text(*id));
@@ -49,6 +52,7 @@ impl Vocabulary {
                 .chain(end_of_text + 1..first_timestamp)
                 .collect(),
             blank: (0..end_of_text).find(|&id| text(id) == b" "),
+            timed,
         }
     }
 
@@ -93,6 +97,9 @@ impl Vocabulary {
                 }
             }
             _ => {}
+        }
+        if !self.timed {
+            logits[times..].fill(NEVER);
         }
         // Time does not go back, and a segment is not empty.
         if let Some(latest) = before.iter().rfind(|token| is_time(token)) {
@@ -278,7 +285,16 @@ mod tests {
                 _ => b" word",
             }
         };
-        Vocabulary::new(END, FIRST_TIME, NO_SPEECH, text)
+        Vocabulary::new(END, FIRST_TIME, NO_SPEECH, true, text)
+    }
+
+    #[test]
+    fn a_model_without_timestamps_writes_none() {
+        let untimed = Vocabulary::new(END, FIRST_TIME, NO_SPEECH, false, |_| b" word");
+        let mut logits = vec![0.0; SIZE];
+        logits[index(FIRST_TIME)] = 30.0;
+        logits[7] = 20.0;
+        assert_eq!(untimed.choose(&mut logits, &[]).id, 7);
     }
 
     fn choose(favourites: &[(i32, f32)], before: &[i32]) -> i32 {

@@ -1,5 +1,7 @@
 //! A Whisper model on whisper.cpp.
 
+mod prompt;
+
 use std::borrow::Cow;
 use std::ffi::c_int;
 use std::path::Path;
@@ -13,7 +15,7 @@ use super::guard::{self, Attempt, Try};
 use super::interrupt;
 use super::mel::LogMel;
 use super::rules::{Vocabulary, probabilities};
-use super::state::{Prompted, State, failed};
+use super::state::{Prompted, State};
 use super::window::{FULL_POSITIONS, audio_positions};
 use super::words;
 use super::{RecognizerInfo, Request, model_file};
@@ -25,12 +27,9 @@ use crate::options::Device;
 
 /// The model gives little for less than a second.
 const MIN_SAMPLES: usize = SAMPLE_RATE_HZ as usize;
-pub(super) const SAMPLES_PER_MS: usize = SAMPLE_RATE_HZ as usize / 1000;
-/// Prompt tokens that count (whisper.cpp: half the text context, less one).
-const MAX_PROMPT_TOKENS: usize = 223;
-/// The end of a prompt that is tokenised: more than the tokens that count can hold, and little
-/// enough for whisper.cpp's recursive regular expressions on a 16 MB stack.
-const PROMPT_TAIL_BYTES: usize = 4096;
+pub(in crate::whisper) const SAMPLES_PER_MS: usize = SAMPLE_RATE_HZ as usize / 1000;
+/// Vocabulary of large-v3 and what is distilled from it.
+const LARGE_V3_TOKENS: u32 = 51_866;
 /// More tokens than these are not speech. Whisper's own 448 for 30 s allow for 15 a second.
 const TOKENS_AT_ONCE: usize = 16;
 const TOKENS_PER_SECOND: usize = 25;
@@ -53,10 +52,12 @@ pub struct Whisper {
     mel: LogMel,
     vocabulary: Vocabulary,
     parameters: Parameters,
+    /// It writes timestamps.
+    timed: bool,
 }
 
 /// What a window is decoded with, whichever try it is.
-pub(super) struct Task<'job> {
+pub(in crate::whisper) struct Task<'job> {
     request: &'job Request<'job>,
     /// What goes before the text: the prompt, and the token that the text starts with.
     start: Vec<i32>,
@@ -101,11 +102,13 @@ impl Whisper {
             .caused_by(cause)
         })?;
         let text = |id| context.token_to_bytes(id).unwrap_or_default();
+        // The first distilled models, which whisper.cpp knows by this too.
+        let timed = file.text_layers != 2 || file.vocabulary == LARGE_V3_TOKENS;
         let mut whisper = Self {
             state: State::new(new_state(&context)?, threads),
             threads,
             info: RecognizerInfo {
-                languages: languages(&context),
+                languages: prompt::languages(&context),
                 backend: "cpu",
                 device: format!("cpu ({})", CpuLevel::BUILT_FOR.as_str()),
                 model_bytes: file.bytes,
@@ -115,9 +118,11 @@ impl Whisper {
                 context.token_eot(),
                 context.token_beg(),
                 context.token_nosp(),
+                timed,
                 text,
             ),
             parameters: Parameters::default(),
+            timed,
             context,
         };
         whisper.warm_up()?;
@@ -125,7 +130,7 @@ impl Whisper {
     }
 
     /// What was loaded.
-    pub(super) fn loaded(&self) -> &RecognizerInfo {
+    pub(in crate::whisper) fn loaded(&self) -> &RecognizerInfo {
         &self.info
     }
 
@@ -154,7 +159,7 @@ impl Whisper {
         Ok(())
     }
 
-    pub(super) fn task<'job>(
+    pub(in crate::whisper) fn task<'job>(
         &self,
         request: &'job Request<'job>,
         prompt: &'job [i32],
@@ -174,7 +179,7 @@ impl Whisper {
     }
 
     /// The text of a window, or of its beginning, as far as it can be believed.
-    pub(super) fn hear(
+    pub(in crate::whisper) fn hear(
         &mut self,
         audio: &[f32],
         task: &Task<'_>,
@@ -216,27 +221,6 @@ impl Whisper {
             listening.encoded = Some(positions);
         }
         Ok(())
-    }
-
-    /// The most probable language and its probability among all that the model knows.
-    fn detected_language(&self) -> Result<(&'static str, f32)> {
-        let logit = |language: &&'static str| {
-            let token = self.language_token(language)?;
-            self.state
-                .logits()
-                .get(usize::try_from(token).ok()?)
-                .copied()
-        };
-        let known = &self.info.languages;
-        let logits: Vec<f32> = known
-            .iter()
-            .map(|language| logit(language).unwrap_or(f32::NEG_INFINITY))
-            .collect();
-        let shares = probabilities(&logits, 0..known.len() as i32);
-        let pairs = known.iter().copied().zip(shares);
-        pairs
-            .reduce(|best, next| if next.1 > best.1 { next } else { best })
-            .ok_or_else(|| Error::new(ErrorKind::WorkerFailed, "the model knows no language"))
     }
 
     /// Decodes the window once.
@@ -312,7 +296,7 @@ impl Whisper {
     }
 
     /// Finds out when each word of the text was said. `speech` is that of `audio`.
-    pub(super) fn align(
+    pub(in crate::whisper) fn align(
         &mut self,
         audio: &[f32],
         speech: &[f32],
@@ -350,55 +334,6 @@ impl Whisper {
         }
         Ok(())
     }
-
-    /// What follows the start of a text: its language, and what to do with it.
-    fn purpose(&self, language: &str, translate: bool) -> Vec<i32> {
-        if !self.context.is_multilingual() {
-            return Vec::new();
-        }
-        let task = if translate {
-            self.context.token_translate()
-        } else {
-            self.context.token_transcribe()
-        };
-        self.language_token(language)
-            .into_iter()
-            .chain([task])
-            .collect()
-    }
-
-    fn language_token(&self, language: &str) -> Option<i32> {
-        Some(self.context.token_lang(whisper_rs::get_lang_id(language)?))
-    }
-
-    /// The requested language as the static string that whisper.cpp knows it by.
-    pub(super) fn known_language(&self, requested: Option<&str>) -> Option<&'static str> {
-        match (requested, self.info.languages.as_slice()) {
-            (_, &[only]) => Some(only),
-            (Some(requested), known) => known.iter().copied().find(|known| *known == requested),
-            (None, _) => None,
-        }
-    }
-
-    pub(super) fn prompt(&self, text: Option<&str>) -> Result<Vec<c_int>> {
-        let Some(text) = text.filter(|text| !text.is_empty()) else {
-            return Ok(Vec::new());
-        };
-        let tail = &text[text.ceil_char_boundary(text.len().saturating_sub(PROMPT_TAIL_BYTES))..];
-        // Room for a token a byte: with less, whisper-rs takes the negative count for a length.
-        let mut tokens = self
-            .context
-            .tokenize(tail, tail.len() + 1)
-            .map_err(failed)?;
-        let surplus = tokens.len().saturating_sub(MAX_PROMPT_TOKENS);
-        if surplus > 0 || tail.len() < text.len() {
-            tracing::warn!(
-                kept = MAX_PROMPT_TOKENS,
-                "the initial prompt is too long; only its last tokens are used"
-            );
-        }
-        Ok(tokens.split_off(surplus))
-    }
 }
 
 fn at_least_a_second(audio: &[f32]) -> Cow<'_, [f32]> {
@@ -417,16 +352,4 @@ fn new_state(context: &WhisperContext) -> Result<WhisperState> {
         )
         .caused_by(cause)
     })
-}
-
-fn languages(context: &WhisperContext) -> Vec<&'static str> {
-    if !context.is_multilingual() {
-        return vec!["en"];
-    }
-    // As whisper.cpp counts them: 99 before large-v3, 100 from it on.
-    let count = usize::try_from(context.model_n_vocab()).map_or(0, |n| n.saturating_sub(51_766));
-    (0..=whisper_rs::get_lang_max_id())
-        .filter_map(whisper_rs::get_lang_str)
-        .take(count)
-        .collect()
 }
