@@ -47,6 +47,12 @@ fn main() {
         "sampled: {}",
         transcribe(&engine, opus(&whole), sampled).text
     );
+    let words = JobOptions {
+        word_timestamps: true,
+        ..JobOptions::default()
+    };
+    let timed = transcribe(&engine, opus(&whole), words);
+    println!("words: {:?}", timed.segments[0].words);
     let damaged = transcribe(&engine, opus(&damage(whole.clone())), JobOptions::default());
     println!("damaged: {} {:?}", damaged.text, damaged.packets.unwrap());
     abort(&engine, &whole, plain.timings.inference_ms);
