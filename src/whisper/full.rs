@@ -52,6 +52,8 @@ pub struct Run<'run> {
     pub language: &'static str,
     pub translate: bool,
     pub prompt: &'run [c_int],
+    /// Probability that nobody speaks.
+    pub no_speech: f32,
 }
 
 /// Parameters by language and strategy. `set_language` leaks its string, so it is called once for
@@ -80,6 +82,8 @@ impl Parameters {
                 params.set_no_context(true);
                 params.set_suppress_nst(true);
                 params.set_temperature_inc(0.0);
+                // What nobody said is left out elsewhere, and by better evidence.
+                params.set_no_speech_thold(f32::INFINITY);
                 params
             })
             .clone()
@@ -116,10 +120,10 @@ pub fn decode(
     let outcome = while_wanted(cancel, || state.full(params, run.window));
     cancel.check()?;
     outcome.map_err(failed)?;
-    Ok(attempt(&state, vocabulary, run.audio_ms))
+    Ok(attempt(&state, vocabulary, run))
 }
 
-fn attempt(state: &WhisperState, vocabulary: &Vocabulary, audio_ms: i64) -> Attempt {
+fn attempt(state: &WhisperState, vocabulary: &Vocabulary, run: &Run<'_>) -> Attempt {
     let mut segments = Vec::new();
     let mut texts = Vec::new();
     for segment in state.as_iter() {
@@ -138,7 +142,7 @@ fn attempt(state: &WhisperState, vocabulary: &Vocabulary, audio_ms: i64) -> Atte
             text: segment.to_str_lossy().unwrap_or_default().into_owned(),
             avg_log_prob: own.iter().map(|token| token.log_prob).sum::<f32>()
                 / own.len().max(1) as f32,
-            no_speech_probability: segment.no_speech_probability(),
+            no_speech_probability: run.no_speech,
             words: None,
         });
         texts.push(own);
@@ -151,7 +155,7 @@ fn attempt(state: &WhisperState, vocabulary: &Vocabulary, audio_ms: i64) -> Atte
             .map_or((0, 0), |last| (last.start_ms, last.end_ms)),
         last_tokens: texts.last().map_or(0, Vec::len),
         // It goes on by itself where its text ends before the window does.
-        heard_ms: audio_ms,
+        heard_ms: run.audio_ms,
         end: if is_loop(&ids) {
             End::Repetition
         } else {

@@ -74,6 +74,8 @@ struct Listening<'window> {
     mel: Vec<f32>,
     /// The size that the encoder ran with, as long as nothing is decoded behind the start.
     encoded: Option<usize>,
+    /// Probability that nobody speaks, from the last time that it was encoded.
+    no_speech: Option<f32>,
 }
 
 impl Whisper {
@@ -154,6 +156,7 @@ impl Whisper {
             audio_ms: (MIN_SAMPLES / SAMPLES_PER_MS) as i64,
             mel: self.mel.compute(&silence),
             encoded: None,
+            no_speech: None,
         };
         self.decode(&mut listening, audio_positions(MIN_SAMPLES), &task, "en")?;
         Ok(())
@@ -192,6 +195,7 @@ impl Whisper {
             audio_ms: (audio.len() / SAMPLES_PER_MS) as i64,
             mel: self.mel.compute(window),
             encoded: None,
+            no_speech: None,
         };
         let language = if let Some((language, _)) = *language {
             language
@@ -219,6 +223,8 @@ impl Whisper {
                 .encode(listening.window, mel, positions, task.cancel)?;
             self.state.feed(&task.start, 0, task.cancel)?;
             listening.encoded = Some(positions);
+            let nobody = std::iter::once(self.vocabulary.no_speech);
+            listening.no_speech = probabilities(self.state.logits(), nobody).pop();
         }
         Ok(())
     }
@@ -241,6 +247,11 @@ impl Whisper {
             beams @ 2.. => Strategy::Beam(beams),
             _ => return self.decode(listening, positions, task, language),
         };
+        // For what whisper.cpp does not tell: behind a prompt of more than one token it reads the
+        // probability that nobody speaks off logits that it did not compute.
+        if listening.no_speech.is_none() {
+            self.listen(listening, positions, task)?;
+        }
         let run = full::Run {
             window: listening.window,
             audio_ms: listening.audio_ms,
@@ -251,6 +262,7 @@ impl Whisper {
             language,
             translate: task.request.translate,
             prompt: task.prompt,
+            no_speech: listening.no_speech.unwrap_or(0.0),
         };
         let state = new_state(&self.context)?;
         let (parameters, vocabulary) = (&mut self.parameters, &self.vocabulary);
@@ -267,8 +279,7 @@ impl Whisper {
     ) -> Result<Attempt> {
         self.listen(listening, positions, task)?;
         listening.encoded = None;
-        let nobody = std::iter::once(self.vocabulary.no_speech);
-        let no_speech = probabilities(self.state.logits(), nobody).into_iter().sum();
+        let no_speech = listening.no_speech.unwrap_or(0.0);
         let rest = self.purpose(language, task.request.translate);
         let mut network = Prompted {
             state: &mut self.state,
