@@ -118,7 +118,11 @@ function control() {
 
 function test() {
   const chosen = process.argv.slice(2);
-  const all = () => readdirSync(join(copy, '__test__')).filter((name) => name.endsWith('.spec.ts'));
+  // What tests the benches needs them, and loads no addon.
+  const all = () =>
+    readdirSync(join(copy, '__test__')).filter(
+      (name) => name.endsWith('.spec.ts') && name !== 'bench.spec.ts',
+    );
   const specs = chosen.length > 0 ? chosen : all().map((name) => join('__test__', name));
   const flags = ['--import', 'tsx', '--test', '--test-reporter', 'spec'];
   const { status, error } = spawnSync(process.execPath, [...flags, ...specs], {
