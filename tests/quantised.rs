@@ -153,18 +153,10 @@ fn transcribe(format: &Format, name: &str) -> String {
     std::fs::write(&path, quantise(&model(), format)).unwrap();
     let whisper = Whisper::load(&path, Device::Cpu, 2);
     std::fs::remove_file(&path).unwrap();
-    let request = Request {
-        language: None,
-        translate: false,
-        initial_prompt: None,
-        beam_size: 1,
-        temperatures: &[0.0],
-        words: false,
-        speech: &[],
-    };
-    let heard = whisper
-        .unwrap()
-        .recognize(&common::wav("jfk"), &request, &Cancel::never());
+    let heard =
+        whisper
+            .unwrap()
+            .recognize(&common::wav("jfk"), &Request::default(), &Cancel::never());
     let segments = heard.unwrap().segments.into_iter();
     segments
         .map(|segment| segment.text.to_lowercase())

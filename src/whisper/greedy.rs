@@ -14,6 +14,8 @@ const REPETITIONS: usize = 5;
 /// a short recording its text is written again and again.
 const HASTY_TOKENS_PER_SECOND: i64 = 12;
 const HASTY_REPETITIONS: usize = 3;
+/// A text that is broken off before this has come nowhere.
+const LEAST_PROGRESS_MS: i64 = 500;
 /// An end that comes this close to the end of the audio is the last (whisper.cpp's own figure).
 const END_TOLERANCE_MS: i64 = 100;
 
@@ -32,8 +34,10 @@ pub enum End {
     Complete,
     /// It had begun to repeat itself.
     Repetition,
-    /// It has no more room, or goes on for longer than anybody can have spoken.
-    TooLong,
+    /// There is more of it than anybody can have spoken.
+    TooFast,
+    /// It has no more room.
+    Full,
 }
 
 /// What the decoder wrote.
@@ -45,12 +49,14 @@ pub struct Decoded {
     pub end: End,
 }
 
-/// Decodes until the text ends, with at most `limit` tokens, from `audio_ms` of audio.
+/// Decodes until the text ends, from `audio_ms` of audio, in which at most `plausible` tokens can have
+/// been said. A text that is broken off goes back to its last timestamp, so that what follows can be
+/// heard again, unless it has come no further than the beginning.
 pub fn decode(
     network: &mut impl Network,
     vocabulary: &Vocabulary,
     audio_ms: i64,
-    limit: usize,
+    plausible: usize,
 ) -> Result<Decoded> {
     let mut tokens: Vec<Token> = Vec::new();
     let mut texts: Vec<i32> = Vec::new();
@@ -68,11 +74,21 @@ pub fn decode(
         if is_loop(&texts) || is_hasty_loop(&texts, audio_ms) {
             break End::Repetition;
         }
-        if tokens.len() >= limit {
-            break End::TooLong;
+        if tokens.len() >= plausible {
+            break End::TooFast;
+        }
+        if tokens.len() >= MAX_TOKENS {
+            break End::Full;
         }
         token = vocabulary.choose(network.feed(token.id)?, &tokens);
     };
+    if end != End::Complete {
+        let time = |token: &Token| vocabulary.time_ms(token.id);
+        let last = tokens
+            .iter()
+            .rposition(|token| time(token) >= Some(LEAST_PROGRESS_MS));
+        tokens.truncate(last.map_or(tokens.len(), |last| last + 1));
+    }
     Ok(Decoded { tokens, end })
 }
 
@@ -165,15 +181,13 @@ pub fn last_segment_tokens(tokens: &[Token], vocabulary: &Vocabulary) -> usize {
         .count()
 }
 
-/// How far the tokens tell of the window: to their last timestamp, or, when the text is complete and
-/// ends in words, all of it.
-pub fn heard_ms(decoded: &Decoded, vocabulary: &Vocabulary, audio_ms: i64) -> i64 {
-    if decoded.end == End::Complete && ends_in_text(&decoded.tokens, vocabulary) {
-        return audio_ms;
+/// How far the tokens tell of the window: to their last timestamp, or, where they end in words, to its
+/// end.
+pub fn heard_ms(tokens: &[Token], vocabulary: &Vocabulary, audio_ms: i64) -> i64 {
+    match tokens.last().and_then(|last| vocabulary.time_ms(last.id)) {
+        Some(ms) => ms.min(audio_ms),
+        None => audio_ms,
     }
-    let mut times = decoded.tokens.iter().rev();
-    let last_ms = times.find_map(|token| vocabulary.time_ms(token.id));
-    last_ms.unwrap_or(audio_ms).min(audio_ms)
 }
 
 fn ends_in_text(tokens: &[Token], vocabulary: &Vocabulary) -> bool {
@@ -234,7 +248,7 @@ mod tests {
 
     fn run(wanted: &[i32], audio_ms: i64) -> (Vec<i32>, End, usize) {
         let mut network = Script::new(wanted);
-        let decoded = decode(&mut network, &vocabulary(), audio_ms, 220).unwrap();
+        let decoded = decode(&mut network, &vocabulary(), audio_ms, 1000).unwrap();
         let ids = decoded.tokens.iter().map(|token| token.id).collect();
         (ids, decoded.end, network.fed.len())
     }
@@ -286,10 +300,24 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_goes_on_and_on_is_left_at_its_limit() {
+    fn a_text_that_goes_on_and_on_is_left() {
         let wanted: Vec<i32> = (0..400).map(|index| index * 7 % 100).collect();
         let (ids, end, _) = run(&wanted, 30_000);
-        assert_eq!((ids.len(), end), (220, End::TooLong));
+        assert_eq!((ids.len(), end), (MAX_TOKENS, End::Full));
+        let mut network = Script::new(&wanted);
+        let hasty = decode(&mut network, &vocabulary(), 1000, 40).unwrap();
+        assert_eq!((hasty.tokens.len(), hasty.end), (40, End::TooFast));
+    }
+
+    #[test]
+    fn a_text_that_is_broken_off_goes_back_to_its_last_timestamp() {
+        let mut wanted = vec![at(0.0), 5, at(2.0), at(2.2)];
+        wanted.extend((0..400).map(|index| index * 7 % 100));
+        let (ids, end, _) = run(&wanted, 30_000);
+        assert_eq!((ids, end), (wanted[..4].to_vec(), End::Full));
+        // From the very beginning there is nothing to go back to.
+        wanted.splice(..4, [at(0.0)]);
+        assert_eq!(run(&wanted, 30_000).0.len(), MAX_TOKENS);
     }
 
     fn cut(ids: &[i32]) -> Vec<(i64, i64, String)> {
@@ -332,16 +360,15 @@ mod tests {
 
     #[test]
     fn heard_until_the_last_timestamp_unless_the_text_goes_on_to_the_end() {
-        let heard = |ids: &[i32], end| {
-            let tokens = ids.iter().map(|&id| Token { id, log_prob: 0.0 }).collect();
-            heard_ms(&Decoded { tokens, end }, &vocabulary(), 5000)
+        let heard = |ids: &[i32]| {
+            let tokens: Vec<Token> = ids.iter().map(|&id| Token { id, log_prob: 0.0 }).collect();
+            heard_ms(&tokens, &vocabulary(), 5000)
         };
         let open = [at(0.0), 5, at(2.0), at(2.0), 6];
-        assert_eq!(heard(&open[..3], End::Complete), 2000);
-        assert_eq!(heard(&open, End::Complete), 5000);
-        assert_eq!(heard(&open, End::TooLong), 2000);
-        assert_eq!(heard(&[at(0.0), 5, at(7.0)], End::Complete), 5000);
-        assert_eq!(heard(&[], End::Complete), 5000);
+        assert_eq!(heard(&open[..3]), 2000);
+        assert_eq!(heard(&open), 5000);
+        assert_eq!(heard(&[at(0.0), 5, at(7.0)]), 5000);
+        assert_eq!(heard(&[]), 5000);
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Attempt {
     pub fn doubt(&self, audio_ms: i64, full_window: bool) -> Option<Doubt> {
         if self.repeats() || (!full_window && self.says_one_thing()) {
             Some(Doubt::Repetition)
-        } else if self.end == End::TooLong {
+        } else if self.end == End::TooFast {
             Some(Doubt::TooFast)
         } else if self.runs_past(audio_ms) {
             Some(Doubt::PastEnd)
@@ -228,7 +228,9 @@ mod tests {
         assert_eq!(doubt(unsure(-1.5)), Some(Doubt::LowProbability));
         assert_eq!(doubt(looping()), Some(Doubt::Repetition));
         let mut long = sure();
-        long.end = End::TooLong;
+        long.end = End::Full;
+        assert_eq!(doubt(long.clone()), None);
+        long.end = End::TooFast;
         assert_eq!(doubt(long), Some(Doubt::TooFast));
         let mut late = sure();
         late.last_ms = (AUDIO_MS - 2000, AUDIO_MS + 2000);

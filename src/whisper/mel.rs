@@ -46,11 +46,6 @@ impl LogMel {
         }
     }
 
-    /// Bands of the filter bank.
-    pub fn bands(&self) -> usize {
-        self.bands.len()
-    }
-
     /// Band by band, the audio's frames and then 30 s of silence, scaled as the model expects it.
     pub fn compute(&self, audio: &[f32]) -> Vec<f32> {
         let reach = FFT_SAMPLES / 2;

@@ -11,6 +11,7 @@ mod model;
 mod model_file;
 mod recognition;
 mod rules;
+mod softmax;
 mod state;
 mod window;
 mod words;
@@ -39,6 +40,21 @@ pub struct Request<'job> {
     pub words: bool,
     /// Probability of speech in each 32 ms of the window; empty where nobody looked for speech.
     pub speech: &'job [f32],
+}
+
+/// A language to be detected, greedy and at temperature 0 alone.
+impl Default for Request<'_> {
+    fn default() -> Self {
+        Self {
+            language: None,
+            translate: false,
+            initial_prompt: None,
+            beam_size: 1,
+            temperatures: &[0.0],
+            words: false,
+            speech: &[],
+        }
+    }
 }
 
 /// The text of a window, on the window's own timeline.

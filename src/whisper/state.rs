@@ -10,15 +10,15 @@ use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Bands of every model before large-v3, and the only number that whisper-rs can set.
-const SETTABLE_BANDS: usize = 80;
+pub const SETTABLE_BANDS: usize = 80;
 /// Enough for whisper.cpp not to leave before it has taken its parameters, 100 ms and a frame.
 const SETTING: [f32; SAMPLE_RATE_HZ as usize / 5] = [0.0; SAMPLE_RATE_HZ as usize / 5];
 
 pub struct State {
     inner: WhisperState,
     threads: usize,
-    /// The size of the encoder that whisper.cpp keeps from the last time it was set.
-    positions: usize,
+    /// The size of the encoder that whisper.cpp keeps from the last time it was set, if it is known.
+    positions: Option<usize>,
     logits: Vec<f32>,
 }
 
@@ -27,28 +27,27 @@ impl State {
         Self {
             inner,
             threads,
-            positions: 0,
+            positions: None,
             logits: Vec::new(),
         }
     }
 
-    /// Encodes `audio`, whose spectrogram is `mel`, with `positions` of the encoder.
+    /// Encodes `audio` with `positions` of the encoder. `mel` is its spectrogram, if it has the bands
+    /// that can be set; else whisper.cpp computes its own.
     pub fn encode(
         &mut self,
         audio: &[f32],
-        mel: (&[f32], usize),
+        mel: Option<&[f32]>,
         positions: usize,
         cancel: &Cancel,
     ) -> Result<()> {
         cancel.check()?;
-        if self.positions != positions {
+        if self.positions != Some(positions) {
             self.resize(positions)?;
         }
-        let (mel, bands) = mel;
-        let set = if bands == SETTABLE_BANDS {
-            self.inner.set_mel(mel)
-        } else {
-            self.inner.pcm_to_mel(audio, self.threads)
+        let set = match mel {
+            Some(mel) => self.inner.set_mel(mel),
+            None => self.inner.pcm_to_mel(audio, self.threads),
         };
         set.map_err(failed)?;
         let outcome = while_wanted(cancel, || self.inner.encode(0, self.threads));
@@ -68,9 +67,10 @@ impl State {
         unsafe {
             params.set_start_encoder_callback(Some(stop_before_encoding));
         }
-        let outcome = while_wanted(&Cancel::never(), || self.inner.full(params, &SETTING));
-        self.positions = positions;
-        outcome.map_err(failed)
+        self.positions = None;
+        while_wanted(&Cancel::never(), || self.inner.full(params, &SETTING)).map_err(failed)?;
+        self.positions = Some(positions);
+        Ok(())
     }
 
     /// The logits behind what was fed last.
@@ -78,9 +78,9 @@ impl State {
         &self.logits
     }
 
-    /// For a run of whisper.cpp's own loop, with `positions` of the encoder.
-    pub fn lend(&mut self, positions: usize) -> &mut WhisperState {
-        self.positions = positions;
+    /// For a run of whisper.cpp's own loop, which sets the size itself, if it gets that far.
+    pub fn lend(&mut self) -> &mut WhisperState {
+        self.positions = None;
         &mut self.inner
     }
 

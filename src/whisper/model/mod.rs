@@ -13,9 +13,10 @@ use super::full::{self, Parameters, Strategy};
 use super::greedy;
 use super::guard::{self, Attempt, Try};
 use super::interrupt;
-use super::mel::LogMel;
-use super::rules::{Vocabulary, probabilities};
-use super::state::{Prompted, State};
+use super::mel::{BINS, LogMel};
+use super::rules::Vocabulary;
+use super::softmax::probabilities;
+use super::state::{Prompted, SETTABLE_BANDS, State};
 use super::window::{FULL_POSITIONS, audio_positions};
 use super::words;
 use super::{RecognizerInfo, Request, model_file};
@@ -49,11 +50,10 @@ pub struct Whisper {
     state: State,
     threads: usize,
     info: RecognizerInfo,
-    mel: LogMel,
+    /// None for bands that cannot be set.
+    mel: Option<LogMel>,
     vocabulary: Vocabulary,
     parameters: Parameters,
-    /// It writes timestamps.
-    timed: bool,
 }
 
 /// What a window is decoded with, whichever try it is.
@@ -71,7 +71,7 @@ struct Listening<'window> {
     window: &'window [f32],
     /// The audio without what it was padded with.
     audio_ms: i64,
-    mel: Vec<f32>,
+    mel: Option<Vec<f32>>,
     /// The size that the encoder ran with, as long as nothing is decoded behind the start.
     encoded: Option<usize>,
     /// Probability that nobody speaks, from the last time that it was encoded.
@@ -115,7 +115,8 @@ impl Whisper {
                 device: format!("cpu ({})", CpuLevel::BUILT_FOR.as_str()),
                 model_bytes: file.bytes,
             },
-            mel: LogMel::new(&file.mel_filters),
+            mel: (file.mel_filters.len() == SETTABLE_BANDS * BINS)
+                .then(|| LogMel::new(&file.mel_filters)),
             vocabulary: Vocabulary::new(
                 context.token_eot(),
                 context.token_beg(),
@@ -124,7 +125,6 @@ impl Whisper {
                 text,
             ),
             parameters: Parameters::default(),
-            timed,
             context,
         };
         whisper.warm_up()?;
@@ -139,22 +139,14 @@ impl Whisper {
     /// The first run allocates and touches what later ones reuse. Once, whatever it writes: the full
     /// window, which most never need, has its memory when it is needed.
     fn warm_up(&mut self) -> Result<()> {
-        let request = Request {
-            language: None,
-            translate: false,
-            initial_prompt: None,
-            beam_size: 1,
-            temperatures: &[0.0],
-            words: false,
-            speech: &[],
-        };
+        let request = Request::default();
         let never = Cancel::never();
         let task = self.task(&request, &[], &never);
         let silence = vec![0.0; MIN_SAMPLES];
         let mut listening = Listening {
             window: &silence,
             audio_ms: (MIN_SAMPLES / SAMPLES_PER_MS) as i64,
-            mel: self.mel.compute(&silence),
+            mel: self.mel.as_ref().map(|mel| mel.compute(&silence)),
             encoded: None,
             no_speech: None,
         };
@@ -193,7 +185,7 @@ impl Whisper {
         let mut listening = Listening {
             window,
             audio_ms: (audio.len() / SAMPLES_PER_MS) as i64,
-            mel: self.mel.compute(window),
+            mel: self.mel.as_ref().map(|mel| mel.compute(window)),
             encoded: None,
             no_speech: None,
         };
@@ -218,7 +210,7 @@ impl Whisper {
         task: &Task<'_>,
     ) -> Result<()> {
         if listening.encoded != Some(positions) {
-            let mel = (listening.mel.as_slice(), self.mel.bands());
+            let mel = listening.mel.as_deref();
             self.state
                 .encode(listening.window, mel, positions, task.cancel)?;
             self.state.feed(&task.start, 0, task.cancel)?;
@@ -289,9 +281,9 @@ impl Whisper {
         };
         let audio_ms = listening.audio_ms;
         let seconds = listening.window.len().div_ceil(MIN_SAMPLES);
-        let limit = greedy::MAX_TOKENS.min(TOKENS_AT_ONCE + TOKENS_PER_SECOND * seconds);
+        let plausible = TOKENS_AT_ONCE + TOKENS_PER_SECOND * seconds;
         let vocabulary = &self.vocabulary;
-        let decoded = greedy::decode(&mut network, vocabulary, audio_ms, limit)?;
+        let decoded = greedy::decode(&mut network, vocabulary, audio_ms, plausible)?;
         let text = |id| self.context.token_to_bytes(id).unwrap_or_default();
         let tokens = &decoded.tokens;
         let cut = greedy::segments(tokens, vocabulary, audio_ms, no_speech, text);
@@ -302,7 +294,7 @@ impl Whisper {
             end: decoded.end,
             last_ms: greedy::last_segment_ms(tokens, vocabulary, audio_ms),
             last_tokens: greedy::last_segment_tokens(tokens, vocabulary),
-            heard_ms: greedy::heard_ms(&decoded, vocabulary, audio_ms),
+            heard_ms: greedy::heard_ms(tokens, vocabulary, audio_ms),
         })
     }
 
@@ -326,7 +318,7 @@ impl Whisper {
         // At most 1500.
         params.set_audio_ctx(positions as c_int);
         params.set_translate(task.request.translate);
-        let state = self.state.lend(positions);
+        let state = self.state.lend();
         let dictation = align::Dictation::new(&self.context, &self.vocabulary, &tokens);
         let ends_ms = align::ends_ms(state, params, &window, &dictation, task.cancel)?;
         let text = |id| self.context.token_to_bytes(id).unwrap_or_default();

@@ -6,7 +6,7 @@ use whisper_rs::WhisperContext;
 
 use super::Whisper;
 use crate::error::{Error, ErrorKind, Result};
-use crate::whisper::rules::probabilities;
+use crate::whisper::softmax::probabilities;
 use crate::whisper::state::failed;
 
 /// Prompt tokens that count (whisper.cpp: half the text context, less one).
@@ -48,7 +48,7 @@ impl Whisper {
                 self.context.token_transcribe()
             });
         }
-        if !self.timed {
+        if !self.vocabulary.timed {
             tokens.push(self.context.token_not());
         }
         tokens
