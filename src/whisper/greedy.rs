@@ -1,6 +1,5 @@
 //! The text of one encoded window, the most probable token at a time. Pure, but for the network.
 
-use super::WindowSegment;
 use super::rules::{Token, Vocabulary};
 use crate::error::Result;
 
@@ -21,10 +20,21 @@ const END_TOLERANCE_MS: i64 = 100;
 
 /// The decoder after its prompt.
 pub trait Network {
+    /// The logits for the first token, to be used up.
+    fn first(&mut self) -> Result<&mut [f32]>;
     /// Feeds one token more and gives the logits for the next, to be used up.
     fn feed(&mut self, token: i32) -> Result<&mut [f32]>;
-    /// The logits for the first token.
-    fn first(&mut self) -> Result<&mut [f32]>;
+    /// Forgets all that was fed but the first `kept` tokens.
+    fn rewind(&mut self, kept: usize);
+}
+
+/// How long a text can be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Length of the audio.
+    pub audio_ms: i64,
+    /// Tokens that can have been said in it.
+    pub tokens: usize,
 }
 
 /// Why the text ends.
@@ -38,6 +48,8 @@ pub enum End {
     TooFast,
     /// It has no more room.
     Full,
+    /// It was only wanted if it was probable.
+    Improbable,
 }
 
 /// What the decoder wrote.
@@ -45,51 +57,77 @@ pub enum End {
 pub struct Decoded {
     /// Text and timestamps in order.
     pub tokens: Vec<Token>,
+    /// For each of them the next in probability, where that is a word in place of a word.
+    pub runners_up: Vec<Option<Token>>,
     /// Why it stopped.
     pub end: End,
 }
 
-/// Decodes until the text ends, from `audio_ms` of audio, in which at most `plausible` tokens can have
-/// been said. A text that is broken off goes back to its last timestamp, so that what follows can be
-/// heard again, unless it has come no further than the beginning.
+/// Decodes until the text ends. A text that is broken off goes back to its last timestamp, so that
+/// what follows can be heard again, unless it has come no further than the beginning.
 pub fn decode(
     network: &mut impl Network,
     vocabulary: &Vocabulary,
-    audio_ms: i64,
-    plausible: usize,
+    limits: Limits,
 ) -> Result<Decoded> {
-    let mut tokens: Vec<Token> = Vec::new();
-    let mut texts: Vec<i32> = Vec::new();
-    let mut token = vocabulary.choose(network.first()?, &tokens);
+    let first = vocabulary.choose(network.first()?, &[]);
+    let nothing = (Vec::new(), Vec::new());
+    let mut decoded = follow(network, vocabulary, limits, nothing, first, |_| true)?;
+    if decoded.end != End::Complete {
+        let time = |token: &Token| vocabulary.time_ms(token.id);
+        let mut tokens = decoded.tokens.iter();
+        if let Some(last) = tokens.rposition(|token| time(token) >= Some(LEAST_PROGRESS_MS)) {
+            decoded.tokens.truncate(last + 1);
+            decoded.runners_up.truncate(last + 1);
+        }
+    }
+    Ok(decoded)
+}
+
+/// Decodes on from `before`, tokens and their runners-up that the network was fed, and `next`, as long
+/// as `is_wanted` says so of the tokens.
+pub fn follow(
+    network: &mut impl Network,
+    vocabulary: &Vocabulary,
+    limits: Limits,
+    before: (Vec<Token>, Vec<Option<Token>>),
+    next: (Token, Option<Token>),
+    is_wanted: impl Fn(&[Token]) -> bool,
+) -> Result<Decoded> {
+    let (mut tokens, mut runners_up) = before;
+    let (mut token, mut runner_up) = next;
+    let texts = tokens.iter().map(|token| token.id);
+    let mut texts: Vec<i32> = texts.filter(|&id| vocabulary.is_text(id)).collect();
     let end = loop {
         if token.id == vocabulary.end_of_text {
             break End::Complete;
         }
         tokens.push(token);
+        runners_up.push(runner_up);
         match vocabulary.time_ms(token.id) {
-            Some(ms) if ms + END_TOLERANCE_MS >= audio_ms => break End::Complete,
+            Some(ms) if ms + END_TOLERANCE_MS >= limits.audio_ms => break End::Complete,
             Some(_) => {}
             None => texts.push(token.id),
         }
-        if is_loop(&texts) || is_hasty_loop(&texts, audio_ms) {
+        if is_loop(&texts) || is_hasty_loop(&texts, limits.audio_ms) {
             break End::Repetition;
         }
-        if tokens.len() >= plausible {
+        if tokens.len() >= limits.tokens {
             break End::TooFast;
         }
         if tokens.len() >= MAX_TOKENS {
             break End::Full;
         }
-        token = vocabulary.choose(network.feed(token.id)?, &tokens);
+        if !is_wanted(&tokens) {
+            break End::Improbable;
+        }
+        (token, runner_up) = vocabulary.choose(network.feed(token.id)?, &tokens);
     };
-    if end != End::Complete {
-        let time = |token: &Token| vocabulary.time_ms(token.id);
-        let last = tokens
-            .iter()
-            .rposition(|token| time(token) >= Some(LEAST_PROGRESS_MS));
-        tokens.truncate(last.map_or(tokens.len(), |last| last + 1));
-    }
-    Ok(Decoded { tokens, end })
+    Ok(Decoded {
+        tokens,
+        runners_up,
+        end,
+    })
 }
 
 /// Whether the text ends with one pattern over and over.
@@ -111,89 +149,6 @@ pub fn is_all_repetition(texts: &[i32], times: usize) -> bool {
 fn is_hasty_loop(texts: &[i32], audio_ms: i64) -> bool {
     texts.len() as i64 * 1000 > audio_ms * HASTY_TOKENS_PER_SECOND
         && is_all_repetition(texts, HASTY_REPETITIONS)
-}
-
-/// Cuts the tokens into segments, each with its own text tokens, at their timestamps. What has no end lasts until `audio_ms`, and
-/// no time lies behind it. `text` gives the bytes of a token.
-pub fn segments<'text>(
-    tokens: &[Token],
-    vocabulary: &Vocabulary,
-    audio_ms: i64,
-    no_speech_probability: f32,
-    text: impl Fn(i32) -> &'text [u8],
-) -> Vec<(WindowSegment, Vec<Token>)> {
-    let mut segments = Vec::new();
-    let mut start_ms = 0;
-    let mut open: Vec<Token> = Vec::new();
-    let mut close = |tokens: &mut Vec<Token>, start_ms: i64, end_ms: i64| {
-        if tokens.is_empty() {
-            return;
-        }
-        // A character may be spread over tokens.
-        let bytes: Vec<u8> = tokens
-            .iter()
-            .flat_map(|token| text(token.id))
-            .copied()
-            .collect();
-        let log_probs = tokens.iter().map(|token| token.log_prob);
-        let segment = WindowSegment {
-            start_ms,
-            end_ms: end_ms.max(start_ms),
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-            avg_log_prob: log_probs.sum::<f32>() / tokens.len() as f32,
-            no_speech_probability,
-            words: None,
-        };
-        segments.push((segment, std::mem::take(tokens)));
-    };
-    for token in tokens {
-        match vocabulary.time_ms(token.id) {
-            Some(ms) => {
-                let ms = ms.min(audio_ms);
-                close(&mut open, start_ms, ms);
-                start_ms = ms;
-            }
-            None => open.push(*token),
-        }
-    }
-    close(&mut open, start_ms, audio_ms);
-    segments
-}
-
-/// Where the model says that the last segment begins and ends: what has no end ends with the audio.
-pub fn last_segment_ms(tokens: &[Token], vocabulary: &Vocabulary, audio_ms: i64) -> (i64, i64) {
-    let times = tokens.iter().rev();
-    let mut times = times.filter_map(|token| vocabulary.time_ms(token.id));
-    let last_ms = times.next().unwrap_or(0);
-    if ends_in_text(tokens, vocabulary) {
-        (last_ms, audio_ms.max(last_ms))
-    } else {
-        (times.next().unwrap_or(0), last_ms)
-    }
-}
-
-/// Text tokens of the last segment.
-pub fn last_segment_tokens(tokens: &[Token], vocabulary: &Vocabulary) -> usize {
-    let times = tokens.iter().rev();
-    times
-        .skip_while(|token| !vocabulary.is_text(token.id))
-        .take_while(|token| vocabulary.is_text(token.id))
-        .count()
-}
-
-/// How far the tokens tell of the window: to their last timestamp, or, where they end in words, to its
-/// end.
-pub fn heard_ms(tokens: &[Token], vocabulary: &Vocabulary, audio_ms: i64) -> i64 {
-    match tokens.last().and_then(|last| vocabulary.time_ms(last.id)) {
-        Some(ms) => ms.min(audio_ms),
-        None => audio_ms,
-    }
-}
-
-fn ends_in_text(tokens: &[Token], vocabulary: &Vocabulary) -> bool {
-    tokens
-        .last()
-        .is_some_and(|token| vocabulary.is_text(token.id))
 }
 
 #[cfg(test)]
@@ -240,6 +195,10 @@ mod tests {
         fn first(&mut self) -> Result<&mut [f32]> {
             Ok(self.want())
         }
+
+        fn rewind(&mut self, kept: usize) {
+            self.fed.truncate(kept);
+        }
     }
 
     fn at(seconds: f32) -> i32 {
@@ -248,7 +207,11 @@ mod tests {
 
     fn run(wanted: &[i32], audio_ms: i64) -> (Vec<i32>, End, usize) {
         let mut network = Script::new(wanted);
-        let decoded = decode(&mut network, &vocabulary(), audio_ms, 1000).unwrap();
+        let limits = Limits {
+            audio_ms,
+            tokens: 1000,
+        };
+        let decoded = decode(&mut network, &vocabulary(), limits).unwrap();
         let ids = decoded.tokens.iter().map(|token| token.id).collect();
         (ids, decoded.end, network.fed.len())
     }
@@ -305,7 +268,11 @@ mod tests {
         let (ids, end, _) = run(&wanted, 30_000);
         assert_eq!((ids.len(), end), (MAX_TOKENS, End::Full));
         let mut network = Script::new(&wanted);
-        let hasty = decode(&mut network, &vocabulary(), 1000, 40).unwrap();
+        let limits = Limits {
+            audio_ms: 1000,
+            tokens: 40,
+        };
+        let hasty = decode(&mut network, &vocabulary(), limits).unwrap();
         assert_eq!((hasty.tokens.len(), hasty.end), (40, End::TooFast));
     }
 
@@ -318,76 +285,5 @@ mod tests {
         // From the very beginning there is nothing to go back to.
         wanted.splice(..4, [at(0.0)]);
         assert_eq!(run(&wanted, 30_000).0.len(), MAX_TOKENS);
-    }
-
-    fn cut(ids: &[i32]) -> Vec<(i64, i64, String)> {
-        let tokens: Vec<Token> = ids.iter().map(|&id| Token { id, log_prob: -0.5 }).collect();
-        let text = |id: i32| -> &'static [u8] {
-            match id {
-                1 => &"é".as_bytes()[..1],
-                2 => &"é".as_bytes()[1..],
-                _ => b" w",
-            }
-        };
-        segments(&tokens, &vocabulary(), 5000, 0.1, text)
-            .into_iter()
-            .map(|(segment, _)| (segment.start_ms, segment.end_ms, segment.text))
-            .collect()
-    }
-
-    #[test]
-    fn segments_are_cut_at_the_timestamps() {
-        assert_eq!(
-            cut(&[at(0.5), 5, 6, at(2.0), at(2.2), 7, at(9.0)]),
-            [(500, 2000, " w w".into()), (2200, 5000, " w".into())]
-        );
-    }
-
-    #[test]
-    fn a_text_without_an_end_or_without_times_is_kept() {
-        assert_eq!(
-            cut(&[at(0.0), 5, at(2.0), at(2.0), 6]),
-            [(0, 2000, " w".into()), (2000, 5000, " w".into())]
-        );
-        assert_eq!(cut(&[5]), [(0, 5000, " w".into())]);
-        assert_eq!(cut(&[at(0.0)]), []);
-    }
-
-    #[test]
-    fn a_character_that_two_tokens_share_is_whole() {
-        assert_eq!(cut(&[at(0.0), 1, 2]), [(0, 5000, "é".into())]);
-    }
-
-    #[test]
-    fn heard_until_the_last_timestamp_unless_the_text_goes_on_to_the_end() {
-        let heard = |ids: &[i32]| {
-            let tokens: Vec<Token> = ids.iter().map(|&id| Token { id, log_prob: 0.0 }).collect();
-            heard_ms(&tokens, &vocabulary(), 5000)
-        };
-        let open = [at(0.0), 5, at(2.0), at(2.0), 6];
-        assert_eq!(heard(&open[..3]), 2000);
-        assert_eq!(heard(&open), 5000);
-        assert_eq!(heard(&[at(0.0), 5, at(7.0)]), 5000);
-        assert_eq!(heard(&[]), 5000);
-    }
-
-    #[test]
-    fn the_last_segment_is_where_the_model_says() {
-        let last = |ids: &[i32]| {
-            let tokens: Vec<Token> = ids.iter().map(|&id| Token { id, log_prob: 0.0 }).collect();
-            let (start_ms, end_ms) = last_segment_ms(&tokens, &vocabulary(), 5000);
-            (
-                start_ms,
-                end_ms,
-                last_segment_tokens(&tokens, &vocabulary()),
-            )
-        };
-        assert_eq!(
-            last(&[at(0.0), 5, at(2.0), at(2.5), 6, at(7.0)]),
-            (2500, 7000, 1)
-        );
-        assert_eq!(last(&[at(0.0), 5, at(2.0), at(2.5), 6, 7]), (2500, 5000, 2));
-        assert_eq!(last(&[5]), (0, 5000, 1));
-        assert_eq!(last(&[]), (0, 0, 0));
     }
 }

@@ -12,6 +12,9 @@ use crate::error::Result;
 
 /// Below this mean log probability the paper decodes again.
 const MIN_AVG_LOG_PROB: f32 = -1.0;
+/// A sized window loses some of what the full one hears in a recording of one to three seconds, the
+/// more the larger the model is, and is less sure then: docs/benchmarks.md.
+const MIN_AVG_LOG_PROB_SIZED: f32 = -0.6;
 /// A text that zlib makes this many times shorter repeats itself (the paper's figure).
 const MAX_COMPRESSION_RATIO: f32 = 2.4;
 /// zlib's own default.
@@ -90,13 +93,18 @@ impl Attempt {
 
     /// The reason not to believe it, if there is one.
     pub fn doubt(&self, audio_ms: i64, full_window: bool) -> Option<Doubt> {
+        let least = if full_window {
+            MIN_AVG_LOG_PROB
+        } else {
+            MIN_AVG_LOG_PROB_SIZED
+        };
         if self.repeats() || (!full_window && self.says_one_thing()) {
             Some(Doubt::Repetition)
         } else if self.end == End::TooFast {
             Some(Doubt::TooFast)
         } else if self.runs_past(audio_ms) {
             Some(Doubt::PastEnd)
-        } else if self.avg_log_prob() < MIN_AVG_LOG_PROB {
+        } else if self.avg_log_prob() < least {
             Some(Doubt::LowProbability)
         } else {
             None
@@ -226,6 +234,9 @@ mod tests {
         let doubt = |attempt: Attempt| attempt.doubt(AUDIO_MS, true);
         assert_eq!(doubt(sure()), None);
         assert_eq!(doubt(unsure(-1.5)), Some(Doubt::LowProbability));
+        assert_eq!(doubt(unsure(-0.8)), None);
+        let sized = unsure(-0.8).doubt(AUDIO_MS, false);
+        assert_eq!(sized, Some(Doubt::LowProbability));
         assert_eq!(doubt(looping()), Some(Doubt::Repetition));
         let mut long = sure();
         long.end = End::Full;

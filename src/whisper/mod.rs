@@ -11,8 +11,10 @@ mod model;
 mod model_file;
 mod recognition;
 mod rules;
+mod second_look;
 mod softmax;
 mod state;
+mod timestamps;
 mod window;
 mod words;
 

@@ -69,9 +69,10 @@ impl Vocabulary {
         (steps >= 0).then(|| i64::from(steps) * TIMESTAMP_MS)
     }
 
-    /// The most probable token after `before`. `logits` has one number for each token, and is used
-    /// up.
-    pub fn choose(&self, logits: &mut [f32], before: &[Token]) -> Token {
+    /// The most probable token after `before`, and the next to it where both are words or parts of
+    /// words.
+    /// `logits` has one number for each token, and is used up.
+    pub fn choose(&self, logits: &mut [f32], before: &[Token]) -> (Token, Option<Token>) {
         const NEVER: f32 = f32::NEG_INFINITY;
         let times = index(self.first_timestamp).min(logits.len());
         let texts = index(self.end_of_text).min(times);
@@ -116,19 +117,27 @@ impl Vocabulary {
         // Together the timestamps may be likelier than any one word.
         let is_timed = timed.ln() + highest > maximum(&logits[..times]);
         let from = if is_timed { times } else { 0 };
-        let id = position_of_maximum(&logits[from..]) + from;
-        match logits.get(id) {
-            Some(&logit) if logit.is_finite() => Token {
+        let log_sum = highest + shares.ln();
+        let take = |logits: &mut [f32]| {
+            let id = position_of_maximum(&logits[from..]) + from;
+            let logit = logits.get_mut(id).filter(|logit| logit.is_finite())?;
+            Some(Token {
                 // A vocabulary has some 50,000 tokens.
                 id: id as i32,
-                log_prob: logit - highest - shares.ln(),
-            },
+                log_prob: std::mem::replace(logit, NEVER) - log_sum,
+            })
+        };
+        let Some(best) = take(logits) else {
             // Nothing is allowed, or the network gave no numbers.
-            _ => Token {
+            let end = Token {
                 id: self.end_of_text,
                 log_prob: NEVER,
-            },
-        }
+            };
+            return (end, None);
+        };
+        let is_text = |token: &Token| self.is_text(token.id);
+        let next = || take(logits).filter(is_text);
+        (best, is_text(&best).then(next).flatten())
     }
 }
 
@@ -231,7 +240,7 @@ mod tests {
         let mut logits = vec![0.0; SIZE];
         logits[index(FIRST_TIME)] = 30.0;
         logits[7] = 20.0;
-        assert_eq!(untimed.choose(&mut logits, &[]).id, 7);
+        assert_eq!(untimed.choose(&mut logits, &[]).0.id, 7);
     }
 
     fn choose(favourites: &[(i32, f32)], before: &[i32]) -> i32 {
@@ -243,7 +252,7 @@ mod tests {
             .iter()
             .map(|&id| Token { id, log_prob: 0.0 })
             .collect();
-        vocabulary().choose(&mut logits, &before).id
+        vocabulary().choose(&mut logits, &before).0.id
     }
 
     fn time(seconds: f32) -> i32 {
@@ -312,7 +321,7 @@ mod tests {
         logits[7] = 1.0;
         logits[8] = 0.0;
         logits[2] = 5.0;
-        let token = vocabulary().choose(
+        let (token, _) = vocabulary().choose(
             &mut logits,
             &[Token {
                 id: 9,
@@ -327,6 +336,6 @@ mod tests {
     #[test]
     fn a_network_without_numbers_ends_the_text() {
         let mut logits = vec![f32::NAN; SIZE];
-        assert_eq!(vocabulary().choose(&mut logits, &[]).id, END);
+        assert_eq!(vocabulary().choose(&mut logits, &[]).0.id, END);
     }
 }

@@ -107,8 +107,11 @@ impl State {
 /// The decoder behind a prompt, all of which but `rest` is fed.
 pub struct Prompted<'run> {
     pub state: &'run mut State,
-    pub fed: usize,
+    /// Tokens of the prompt that are fed.
+    pub prompt: usize,
     pub rest: &'run [i32],
+    /// Tokens that are fed behind it.
+    pub text: usize,
     pub cancel: &'run Cancel,
 }
 
@@ -117,15 +120,19 @@ impl Network for Prompted<'_> {
         if self.rest.is_empty() {
             return Ok(&mut self.state.logits);
         }
-        let past = self.fed;
-        self.fed += self.rest.len();
+        let past = self.prompt;
+        self.prompt += self.rest.len();
         self.state.feed(self.rest, past, self.cancel)
     }
 
     fn feed(&mut self, token: i32) -> Result<&mut [f32]> {
-        let past = self.fed;
-        self.fed += 1;
+        let past = self.prompt + self.text;
+        self.text += 1;
         self.state.feed(&[token], past, self.cancel)
+    }
+
+    fn rewind(&mut self, kept: usize) {
+        self.text = self.text.min(kept);
     }
 }
 

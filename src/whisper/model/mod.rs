@@ -10,13 +10,15 @@ use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperState};
 
 use super::align;
 use super::full::{self, Parameters, Strategy};
-use super::greedy;
+use super::greedy::Limits;
 use super::guard::{self, Attempt, Try};
 use super::interrupt;
 use super::mel::{BINS, LogMel};
 use super::rules::Vocabulary;
+use super::second_look;
 use super::softmax::probabilities;
 use super::state::{Prompted, SETTABLE_BANDS, State};
+use super::timestamps;
 use super::window::{FULL_POSITIONS, audio_positions};
 use super::words;
 use super::{RecognizerInfo, Request, model_file};
@@ -275,26 +277,30 @@ impl Whisper {
         let rest = self.purpose(language, task.request.translate);
         let mut network = Prompted {
             state: &mut self.state,
-            fed: task.start.len(),
+            prompt: task.start.len(),
             rest: &rest,
+            text: 0,
             cancel: task.cancel,
         };
         let audio_ms = listening.audio_ms;
         let seconds = listening.window.len().div_ceil(MIN_SAMPLES);
-        let plausible = TOKENS_AT_ONCE + TOKENS_PER_SECOND * seconds;
+        let limits = Limits {
+            audio_ms,
+            tokens: TOKENS_AT_ONCE + TOKENS_PER_SECOND * seconds,
+        };
         let vocabulary = &self.vocabulary;
-        let decoded = greedy::decode(&mut network, vocabulary, audio_ms, plausible)?;
+        let decoded = second_look::decode(&mut network, vocabulary, limits)?;
         let text = |id| self.context.token_to_bytes(id).unwrap_or_default();
         let tokens = &decoded.tokens;
-        let cut = greedy::segments(tokens, vocabulary, audio_ms, no_speech, text);
+        let cut = timestamps::segments(tokens, vocabulary, audio_ms, no_speech, text);
         let (segments, texts) = cut.into_iter().unzip();
         Ok(Attempt {
             segments,
             texts,
             end: decoded.end,
-            last_ms: greedy::last_segment_ms(tokens, vocabulary, audio_ms),
-            last_tokens: greedy::last_segment_tokens(tokens, vocabulary),
-            heard_ms: greedy::heard_ms(tokens, vocabulary, audio_ms),
+            last_ms: timestamps::last_segment_ms(tokens, vocabulary, audio_ms),
+            last_tokens: timestamps::last_segment_tokens(tokens, vocabulary),
+            heard_ms: timestamps::heard_ms(tokens, vocabulary, audio_ms),
         })
     }
 
