@@ -164,7 +164,7 @@ fn state_belongs_to_the_job_not_to_the_session() {
 
 #[test]
 fn a_model_with_wrong_tensors_is_refused() {
-    let model = include_bytes!("../assets/silero_vad_16k_sequence.onnx");
+    let model = include_bytes!("../assets/silero_vad_16k_products.onnx");
     let renamed = replace(model, b"speech_probs", b"speech_probz");
     // The last dimension of `input`, 576 as protobuf's field 1.
     let reshaped = replace(model, &[0x08, 0xc0, 0x04], &[0x08, 0xc1, 0x04]);

@@ -64,7 +64,7 @@ function exitWhileRunning(transcriber) {
 /** The detector's network, fed and compared as in the tests of our own use of it. */
 async function onnxruntime(folder) {
   const { InferenceSession, Tensor } = from(folder)('onnxruntime-node');
-  const session = await InferenceSession.create('assets/silero_vad_16k_sequence.onnx', {
+  const session = await InferenceSession.create('assets/silero_vad_16k_products.onnx', {
     intraOpNumThreads: 1,
     interOpNumThreads: 1,
   });

@@ -10,8 +10,8 @@ use ort::value::{Outlet, Tensor, ValueType};
 use super::{CONTEXT_SAMPLES, RECURRENT_SIZE, Vad, VadState, WINDOW_SAMPLES};
 use crate::error::{Error, ErrorKind, Result};
 
-/// `silero_vad_16k_sequence.onnx` of silero-vad 6.2.3, MIT.
-const MODEL: &[u8] = include_bytes!("../../assets/silero_vad_16k_sequence.onnx");
+/// The network of silero-vad 6.2.3, MIT, its convolutions written as products: `scripts/make_vad.py`.
+const MODEL: &[u8] = include_bytes!("../../assets/silero_vad_16k_products.onnx");
 /// A second of public-domain speech, 16-bit 16 kHz mono, for the self-check.
 const KNOWN_SPEECH: &[u8] = include_bytes!("../../assets/known_speech.s16le");
 

@@ -18,6 +18,8 @@ const MAX_FORKS: usize = 8;
 const MAX_GAP: f32 = 1.0;
 /// Another way that falls behind by this is given up.
 const MAX_LAG: f32 = 1.0;
+/// The mean rises by this much at least, or the text stays: less is chance.
+const MIN_GAIN: f32 = 0.03;
 
 /// Decodes until the text ends, as [`greedy::decode`] does, and looks for a more probable text if that
 /// one is unsure.
@@ -50,7 +52,6 @@ fn better(
         let before = sums.get(tokens.len() - 1).or(sums.last());
         before.is_none_or(|before| running_sums(tokens).last() >= Some(before - MAX_LAG))
     };
-    let score = mean_log_prob(&best.tokens, vocabulary);
     for (position, other) in forks(best, tried) {
         tried.insert(ids(&best.tokens[..position], other));
         network.rewind(position);
@@ -60,11 +61,18 @@ fn better(
         );
         let next = (other, None);
         let text = greedy::follow(network, vocabulary, limits, before, next, is_wanted)?;
-        if text.end == End::Complete && mean_log_prob(&text.tokens, vocabulary) > score {
+        if text.end == End::Complete && is_better(&text.tokens, &best.tokens, vocabulary) {
             return Ok(Some(text));
         }
     }
     Ok(None)
+}
+
+/// Whether `text` is more probable than `other`. A mean alone prefers texts with more easy tokens, a sum
+/// alone those with fewer tokens.
+fn is_better(text: &[Token], other: &[Token], vocabulary: &Vocabulary) -> bool {
+    mean_log_prob(text, vocabulary) > mean_log_prob(other, vocabulary) + MIN_GAIN
+        && running_sums(text).last() > running_sums(other).last()
 }
 
 /// Where the decoder hesitated most, and with what, as often as it may still be tried; the latest
@@ -194,11 +202,27 @@ mod tests {
         let (ids, _) = look(&[
             (&[], &[(1, 0.5), (2, 0.4)]),
             (&[1], &[(3, 0.2), (4, 0.1)]),
-            (&[2], &[(5, 0.4), (6, 0.3)]),
-            (&[2, 5], &[(7, 0.3)]),
+            (&[2], &[(5, 0.5), (6, 0.45)]),
+            (&[2, 5], &[(7, 0.8)]),
             (&[2, 6], &[(7, 1.0)]),
         ]);
         assert_eq!(ids, [2, 6, 7]);
+    }
+
+    #[test]
+    fn neither_more_easy_words_nor_a_chance_of_a_difference_is_a_better_text() {
+        let longer: &[Branch<'_>] = &[
+            (&[], &[(1, 0.5), (2, 0.4)]),
+            (&[2], &[(5, 0.95)]),
+            (&[2, 5], &[(6, 0.95)]),
+        ];
+        assert_eq!(look(longer).0, [1]);
+        let close: &[Branch<'_>] = &[
+            (&[], &[(1, 0.5), (2, 0.49)]),
+            (&[1], &[(3, 0.4)]),
+            (&[2], &[(5, 0.41)]),
+        ];
+        assert_eq!(look(close).0, [1, 3]);
     }
 
     #[test]
