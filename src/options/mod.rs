@@ -99,7 +99,7 @@ pub struct JobOptions {
     pub translate: bool,
     /// Text that goes before the audio: names, spelling, style. The last 223 tokens count.
     pub initial_prompt: Option<String>,
-    /// Width of the beam at temperature 0, 1 to 8; 1 is greedy.
+    /// Width of the beam at temperature 0, 1 to 8; 1 is greedy, with a second look where that is unsure.
     pub beam_size: usize,
     /// Temperatures tried in order until the text can be believed, each 0 to 1, 1 to 8 of them.
     pub temperatures: Vec<f32>,
