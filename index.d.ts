@@ -193,7 +193,7 @@ export interface JobOptions {
   initialPrompt?: string
   /**
    * Width of the beam, 1 to 8. 1 takes the most probable token each time, and tries another where
-   * the text is unsure; beams take about three times as long. Default 1.
+   * the text is unsure; beams take three to five times as long. Default 1.
    */
   beamSize?: number
   /**

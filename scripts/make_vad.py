@@ -66,7 +66,7 @@ def build(source):
     layer = lambda number: (weights[f"encoder.{number}.weight"], weights[f"encoder.{number}.bias"])
     graph = Graph()
 
-    # A quarter of a window goes in mirrored behind it, and frames of two hops begin at every hop.
+    # The last 64 samples go in mirrored behind the window, and frames of two hops begin at every hop.
     mirrored = graph.constant("mirrored", np.array([0, 0, 0, CONTEXT]))
     padded = graph.node("Pad", "padded", "input", mirrored, mode="reflect")
     hops = graph.shape("hops", padded, -1, (CONTEXT + WINDOW + CONTEXT) // HOP, HOP)
@@ -129,7 +129,7 @@ if __name__ == "__main__":
     rewritten = build(original)
     pairs = zip(answers(original), answers(rewritten))
     # Cells of the LSTM grow to more than a hundred.
-    apart = max((np.abs(one - other) / np.maximum(1, np.abs(one))).max() for one, other in pairs)
+    apart = np.max([(np.abs(one - other) / np.maximum(1, np.abs(one))).max() for one, other in pairs])
     assert apart < FURTHEST_APART, apart
     onnx.save(rewritten, TARGET)
     print(f"{TARGET.name}: {TARGET.stat().st_size} bytes, {apart:.1e} apart at most")

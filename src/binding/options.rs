@@ -75,7 +75,7 @@ pub struct JobOptions {
     /// Text that goes before the audio and hints at names and spelling. Its last 223 tokens count.
     pub initial_prompt: Option<String>,
     /// Width of the beam, 1 to 8. 1 takes the most probable token each time, and tries another where
-    /// the text is unsure; beams take about three times as long. Default 1.
+    /// the text is unsure; beams take three to five times as long. Default 1.
     pub beam_size: Option<f64>,
     /// One temperature, or those to try in order until the text can be believed; each 0 to 1. What
     /// cannot be believed at the first is decoded with the full window before the second. Default `[0, 0.2, 0.4, 0.6, 0.8, 1]` (Whisper paper, section 4.5).

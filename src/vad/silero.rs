@@ -66,17 +66,17 @@ impl Silero {
             .map(|sample| f32::from(i16::from_le_bytes([sample[0], sample[1]])) / 32768.0)
             .collect();
         let found = self.fresh(&speech)?;
-        let furthest = found
-            .iter()
-            .zip(KNOWN_PROBABILITIES)
-            .map(|(found, known)| (found - known).abs())
-            .fold(0.0, f32::max);
+        let known = || {
+            let pairs = found.iter().zip(KNOWN_PROBABILITIES);
+            pairs.map(|(found, known)| (found - known).abs())
+        };
+        let furthest = known().fold(0.0, f32::max);
         let silence = self.fresh(&vec![0.0; 16 * WINDOW_SAMPLES])?;
-        let loudest = silence.into_iter().fold(0.0, f32::max);
+        let loudest = silence.iter().copied().fold(0.0, f32::max);
         // Written so that what is not a number fails too.
         let right = found.len() == KNOWN_PROBABILITIES.len()
-            && furthest <= SELF_CHECK_TOLERANCE
-            && loudest <= SELF_CHECK_SILENCE;
+            && known().all(|apart| apart <= SELF_CHECK_TOLERANCE)
+            && silence.iter().all(|&loud| loud <= SELF_CHECK_SILENCE);
         if right {
             return Ok(());
         }

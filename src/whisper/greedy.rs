@@ -105,7 +105,9 @@ pub fn follow(
         tokens.push(token);
         runners_up.push(runner_up);
         match vocabulary.time_ms(token.id) {
-            Some(ms) if ms + END_TOLERANCE_MS >= limits.audio_ms => break End::Complete,
+            Some(ms) if ms + END_TOLERANCE_MS >= limits.audio_ms && !texts.is_empty() => {
+                break End::Complete;
+            }
             Some(_) => {}
             None => texts.push(token.id),
         }
@@ -227,6 +229,12 @@ mod tests {
         let wanted = [at(0.0), 5, at(1.92), at(1.92), 6, 7, 8];
         let (ids, end, fed) = run(&wanted, 2000);
         assert_eq!((ids, end, fed), (wanted[..3].to_vec(), End::Complete, 2));
+    }
+
+    #[test]
+    fn a_text_does_not_end_before_it_has_begun() {
+        let wanted = [at(0.5), 5, 6];
+        assert_eq!(run(&wanted, 600).0, wanted);
     }
 
     #[test]

@@ -156,16 +156,19 @@ fn entropy(ids: &[i32]) -> f32 {
 }
 
 /// Tries until the result can be believed. If none can, the most probable one that does not repeat
-/// itself is taken, or else the most probable: text is never thrown away for being improbable. No
-/// try, no text.
+/// itself is taken, or else the most probable: text is never thrown away for being improbable, nor
+/// because the next try has none. No try, no text.
 pub fn climb(
     tries: impl Iterator<Item = Try>,
     audio_ms: i64,
     mut decode: impl FnMut(Try) -> Result<Attempt>,
 ) -> Result<Option<Attempt>> {
-    let mut best: Option<Attempt> = None;
+    let mut best: Option<((bool, f32), Attempt)> = None;
     for next in tries {
         let attempt = decode(next)?;
+        if best.is_some() && attempt.tokens().next().is_none() {
+            break;
+        }
         let Some(doubt) = attempt.doubt(audio_ms, next.full_window) else {
             return Ok(Some(attempt));
         };
@@ -179,12 +182,12 @@ pub fn climb(
             temperature = next.temperature,
             "the text cannot be believed"
         );
-        let rank = |attempt: &Attempt| (!attempt.repeats(), attempt.avg_log_prob());
-        if best.as_ref().is_none_or(|best| rank(&attempt) > rank(best)) {
-            best = Some(attempt);
+        let rank = (doubt != Doubt::Repetition, attempt.avg_log_prob());
+        if best.as_ref().is_none_or(|(best, _)| rank > *best) {
+            best = Some((rank, attempt));
         }
     }
-    Ok(best)
+    Ok(best.map(|(_, attempt)| attempt))
 }
 
 #[cfg(test)]
@@ -302,6 +305,16 @@ mod tests {
     fn unsure_text_is_kept_and_the_most_probable_of_it() {
         let (best, made) = climbed(&[unsure(-3.0), unsure(-1.5), unsure(-2.0)]);
         assert_eq!((best, made), (Some(unsure(-1.5)), 3));
+    }
+
+    #[test]
+    fn text_is_not_lost_because_the_next_try_has_none() {
+        let nothing = attempt(Vec::new());
+        assert_eq!(
+            climbed(&[unsure(-1.5), nothing.clone()]),
+            (Some(unsure(-1.5)), 2)
+        );
+        assert_eq!(climbed(&[nothing.clone(), sure()]), (Some(nothing), 1));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use super::greedy::{self, Decoded, End, Limits, Network};
 use super::rules::{Token, Vocabulary};
+use super::timestamps;
 use crate::error::Result;
 
 /// A text with less than this mean log probability is looked at again. Here and below: natural
@@ -20,6 +21,8 @@ const MAX_GAP: f32 = 1.0;
 const MAX_LAG: f32 = 1.0;
 /// The mean rises by this much at least, or the text stays: less is chance.
 const MIN_GAIN: f32 = 0.03;
+/// It ends at most this much earlier, and has four fifths of the tokens, or something was left out.
+const MAX_LOST_MS: i64 = 500;
 
 /// Decodes until the text ends, as [`greedy::decode`] does, and looks for a more probable text if that
 /// one is unsure.
@@ -68,11 +71,15 @@ fn better(
     Ok(None)
 }
 
-/// Whether `text` is more probable than `other`. A mean alone prefers texts with more easy tokens, a sum
-/// alone those with fewer tokens.
+/// Whether `text` is more probable than `other`, and tells as much. A mean alone prefers texts with more
+/// easy tokens, a sum alone those with fewer tokens, and both one that stops before a difficult end.
 fn is_better(text: &[Token], other: &[Token], vocabulary: &Vocabulary) -> bool {
+    let reach = |tokens| timestamps::heard_ms(tokens, vocabulary, i64::MAX);
+    let words = |tokens: &[Token]| tokens.iter().filter(|t| vocabulary.is_text(t.id)).count();
     mean_log_prob(text, vocabulary) > mean_log_prob(other, vocabulary) + MIN_GAIN
         && running_sums(text).last() > running_sums(other).last()
+        && reach(text).saturating_add(MAX_LOST_MS) >= reach(other)
+        && words(text) + words(text) / 4 >= words(other)
 }
 
 /// Where the decoder hesitated most, and with what, as often as it may still be tried; the latest
@@ -207,6 +214,27 @@ mod tests {
             (&[2, 6], &[(7, 1.0)]),
         ]);
         assert_eq!(ids, [2, 6, 7]);
+    }
+
+    #[test]
+    fn a_text_that_leaves_out_a_difficult_end_is_not_better() {
+        let branches: &[Branch<'_>] = &[
+            (&[], &[(1, 0.9)]),
+            (&[1], &[(2, 0.5), (3, 0.4)]),
+            (&[1, 2], &[(4, 0.4)]),
+            (&[1, 2, 4], &[(5, 0.4)]),
+        ];
+        assert_eq!(look(branches).0, [1, 2, 4, 5]);
+        let early = FIRST_TIME + 100;
+        let late = FIRST_TIME + 200;
+        let timed: &[Branch<'_>] = &[
+            (&[], &[(1, 0.5), (2, 0.4)]),
+            (&[1], &[(3, 0.3)]),
+            (&[1, 3], &[(late, 1.0)]),
+            (&[2], &[(4, 0.9)]),
+            (&[2, 4], &[(early, 1.0)]),
+        ];
+        assert_eq!(look(timed).0, [1, 3, late]);
     }
 
     #[test]
