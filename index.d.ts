@@ -198,7 +198,8 @@ export interface JobOptions {
   beamSize?: number
   /**
    * One temperature, or those to try in order until the text can be believed; each 0 to 1. What
-   * cannot be believed at the first is decoded with the full window before the second. Default `[0, 0.2, 0.4, 0.6, 0.8, 1]` (Whisper paper, section 4.5).
+   * cannot be believed at the first is decoded with the full window before the second. Default
+   * `[0, 0.2, 0.4, 0.6, 0.8, 1]` (Whisper paper, section 4.5).
    */
   temperature?: number | Array<number>
   /**

@@ -22,7 +22,7 @@ describe('accuracy with tiny.en', () => {
 
   const of = (name: string) => heard.get(name) as Transcript;
 
-  // One word is 0.36 points, and one unsure window of the hardest speaker is five words.
+  // One word is 0.36 points, and one unsure window of the hardest speaker can be four words.
   for (const source of ['packets', 'original'] as const) {
     it(`has a word error rate within 1.5 points of whisper.cpp greedy on the ${source}`, (t) => {
       const ours = wordErrorRate(

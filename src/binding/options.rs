@@ -78,7 +78,8 @@ pub struct JobOptions {
     /// the text is unsure; beams take three to five times as long. Default 1.
     pub beam_size: Option<f64>,
     /// One temperature, or those to try in order until the text can be believed; each 0 to 1. What
-    /// cannot be believed at the first is decoded with the full window before the second. Default `[0, 0.2, 0.4, 0.6, 0.8, 1]` (Whisper paper, section 4.5).
+    /// cannot be believed at the first is decoded with the full window before the second. Default
+    /// `[0, 0.2, 0.4, 0.6, 0.8, 1]` (Whisper paper, section 4.5).
     pub temperature: Option<Either<f64, Vec<f64>>>,
     /// Also give the times of single words, in `Segment.words`; recognition takes up to twice as
     /// long. Default false.

@@ -66,20 +66,12 @@ impl Silero {
             .map(|sample| f32::from(i16::from_le_bytes([sample[0], sample[1]])) / 32768.0)
             .collect();
         let found = self.fresh(&speech)?;
-        let known = || {
-            let pairs = found.iter().zip(KNOWN_PROBABILITIES);
-            pairs.map(|(found, known)| (found - known).abs())
-        };
-        let furthest = known().fold(0.0, f32::max);
         let silence = self.fresh(&vec![0.0; 16 * WINDOW_SAMPLES])?;
-        let loudest = silence.iter().copied().fold(0.0, f32::max);
-        // Written so that what is not a number fails too.
-        let right = found.len() == KNOWN_PROBABILITIES.len()
-            && known().all(|apart| apart <= SELF_CHECK_TOLERANCE)
-            && silence.iter().all(|&loud| loud <= SELF_CHECK_SILENCE);
-        if right {
+        if is_right(&found, &silence) {
             return Ok(());
         }
+        let furthest = apart(&found).fold(0.0, f32::max);
+        let loudest = silence.into_iter().fold(0.0, f32::max);
         Err(Error::new(
             ErrorKind::ModelInvalid,
             format!(
@@ -129,6 +121,18 @@ impl Silero {
         state.cell.copy_from_slice(cell);
         Ok(())
     }
+}
+
+fn apart(found: &[f32]) -> impl Iterator<Item = f32> {
+    let pairs = found.iter().zip(KNOWN_PROBABILITIES);
+    pairs.map(|(found, known)| (found - known).abs())
+}
+
+/// Written so that what is not a number fails too.
+fn is_right(speech: &[f32], silence: &[f32]) -> bool {
+    speech.len() == KNOWN_PROBABILITIES.len()
+        && apart(speech).all(|apart| apart <= SELF_CHECK_TOLERANCE)
+        && silence.iter().all(|&loud| loud <= SELF_CHECK_SILENCE)
 }
 
 impl Vad for Silero {
@@ -270,4 +274,22 @@ fn check_tensor(found: &[Outlet], name: &str, expected: &[i64]) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_that_is_wrong_or_gives_no_numbers_does_not_pass() {
+        let silence = [0.01; 16];
+        assert!(is_right(&KNOWN_PROBABILITIES, &silence));
+        assert!(!is_right(&KNOWN_PROBABILITIES[1..], &silence));
+        for wrong in [f32::NAN, 0.9] {
+            let mut speech = KNOWN_PROBABILITIES;
+            speech[7] = wrong;
+            assert!(!is_right(&speech, &silence));
+            assert!(!is_right(&KNOWN_PROBABILITIES, &[0.01, wrong]));
+        }
+    }
 }

@@ -70,8 +70,7 @@ impl Vocabulary {
     }
 
     /// The most probable token after `before`, and the next to it where both are words or parts of
-    /// words.
-    /// `logits` has one number for each token, and is used up.
+    /// words. `logits` has one number for each token, and is used up.
     pub fn choose(&self, logits: &mut [f32], before: &[Token]) -> (Token, Option<Token>) {
         const NEVER: f32 = f32::NEG_INFINITY;
         let times = index(self.first_timestamp).min(logits.len());
