@@ -28,6 +28,27 @@ export declare class NativeDemuxer {
   close(): void
 }
 
+/** The writing side of a stream. */
+export declare class NativeStream {
+  /**
+   * Writes packets, end to end, and the length of each, -1 for a lost one. False if the writer is
+   * to wait for `ready`.
+   */
+  writePackets(bytes: Uint8Array, lengths: Int32Array): boolean | Failure
+  /** Writes interleaved samples. */
+  writeFloats(samples: Float32Array): boolean
+  /** Nothing comes for the time being. */
+  idle(): void
+  /** Nothing follows. */
+  end(): void
+  /** Gives up what is not told yet. */
+  close(): void
+  /** How long what was written lasts. */
+  get writtenMs(): number
+  /** Audio that is not heard yet, or has been said and has no text yet. */
+  get lagMs(): number
+}
+
 /** An engine and what stays readable when it is closed. */
 export declare class NativeTranscriber {
   /** Opens an engine on a thread of its own. */
@@ -40,6 +61,8 @@ export declare class NativeTranscriber {
   transcribeInt16(pcm: Int16Array, sampleRate: number, channels: number, options: JobOptions, cancel: CancelToken, onEvent?: (event: JobEvent) => void): Promise<Transcript | Failure>
   /** Transcribes a file by its path, or a file's bytes. */
   transcribeFile(source: string | Uint8Array, options: JobOptions, cancel: CancelToken, onEvent?: (event: JobEvent) => void): Promise<Transcript | Failure>
+  /** Opens a live stream. With `resume` it tells what another would need to go on from it. */
+  openStream(options: LiveOptions, onEvent: (event: LiveEvent) => void, resume?: StreamResume): NativeStream | Failure
   /** Model, languages, device and versions. */
   get info(): EngineInfo
   /** The counters now. */
@@ -223,6 +246,76 @@ export interface JobOptions {
   maxDurationMs?: number
 }
 
+/** Something a stream tells. What is set depends on the kind. */
+export interface LiveEvent {
+  kind: 'speech-start' | 'interim' | 'final' | 'speech-end' | 'kept' | 'ready' | 'end'
+  atMs?: number
+  utterance?: number
+  committed?: string
+  tentative?: string
+  transcript?: Transcript
+  /**
+   * `kept`: audio from `atMs` on is still needed, by this utterance, which has begun there or is
+   * the next.
+   */
+  isOpen?: boolean
+  failure?: Failure
+}
+
+/** How a live stream is to be transcribed. */
+export interface LiveOptions {
+  /**
+   * Begins the ids of the utterances, `id-0` and so on, and appears in every log record of the
+   * stream. Default: made up.
+   */
+  id?: string
+  /**
+   * ISO 639-1 code of the spoken language, or `auto` to detect it for each utterance. Default:
+   * `en` for an English-only model, else `auto`.
+   */
+  language?: string
+  /** Translate to English; needs a multilingual model. Default false. */
+  translate?: boolean
+  /**
+   * Text that goes before each utterance and hints at names and spelling. Its last 223 tokens
+   * count.
+   */
+  initialPrompt?: string
+  /**
+   * Give the text of the last utterance to the model before the next, behind `initialPrompt`.
+   * Default false: a mistake would be carried on.
+   */
+  conditionOnPreviousText?: boolean
+  /** Width of the beam of final texts, 1 to 8. Default 1. */
+  beamSize?: number
+  /** As for `transcribe`; interim texts take the first temperature alone. */
+  temperature?: number | Array<number>
+  /** Also give the times of single words, in the segments of final texts. Default false. */
+  wordTimestamps?: boolean
+  /**
+   * Replaces single VAD options of the transcriber. Three have defaults of their own here: an
+   * utterance ends after `minSilenceDurationMs`, default 800, takes along `speechPadMs`, default
+   * 500, before it and half that silence behind it at most, and one that lasts longer than
+   * `maxSpeechDurationS`, default 30, is cut in a pause of its last third, or else at its quietest
+   * place there, and goes on as the next.
+   */
+  vad?: VadOptions
+  /**
+   * Of final texts: `interactive` passes `batch`. Interim texts come between. Default
+   * `interactive`.
+   */
+  priority?: 'interactive' | 'batch'
+  /** Tell the text of an utterance while it is being spoken. Default true. */
+  interim?: boolean
+  /** Of `Float32Array`s that are written: frames a second, 4000 to 384000. Default 16000. */
+  sampleRate?: number
+  /**
+   * Of `Float32Array`s that are written: interleaved channels, 1 to 8, averaged into one.
+   * Default 1.
+   */
+  channels?: number
+}
+
 /** A log record of the engine, whisper.cpp or ONNX Runtime. */
 export interface LogRecord {
   /** How serious it is. */
@@ -311,6 +404,27 @@ export interface SplitOptions {
 
 /** Where the packets are: start and end of each, end to end, -1 and -1 for a missing one. */
 export declare function splitPackets(bytes: Uint8Array, options: SplitOptions): Float64Array | Failure
+
+/**
+ * Where a stream goes on from another that could not, as that one told it. Its audio is written
+ * again from a little before `fromMs`. All zero and empty for one that begins.
+ */
+export interface StreamResume {
+  /** Where on the stream's timeline the writing begins again. */
+  writtenMs: number
+  /** So many packets or samples lie before that. */
+  received: number
+  /** Texts of audio before this have been told. */
+  fromMs: number
+  /** The number of the utterance that is next, or has begun there. */
+  utterance: number
+  /** Set if it has begun: where somebody was first heard to speak in it. */
+  spokenMs?: number
+  /** What was committed of it and of those behind it. */
+  committed: Array<string>
+  /** The last text. */
+  previous?: string
+}
 
 /** The times of a transcript's `timings`, over all completed jobs, to within 4 %. */
 export interface TimingQuantiles {

@@ -837,6 +837,7 @@ module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __n
 module.exports = nativeBinding
 module.exports.CancelToken = nativeBinding.CancelToken
 module.exports.NativeDemuxer = nativeBinding.NativeDemuxer
+module.exports.NativeStream = nativeBinding.NativeStream
 module.exports.NativeTranscriber = nativeBinding.NativeTranscriber
 module.exports.closeAll = nativeBinding.closeAll
 module.exports.cpuLevel = nativeBinding.cpuLevel

@@ -3,13 +3,16 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import {
+  type BaseTranscriber,
   type LogRecord,
   type Segment,
   Transcriber,
   type TranscriberOptions,
   transcribe,
 } from 'opuscribe';
+import { IsolatedTranscriber } from 'opuscribe/isolated';
 import { packets, wav } from './fixtures';
+import { describeEach } from './kinds';
 
 const root = join(__dirname, '..');
 
@@ -56,10 +59,10 @@ describe('transcribe', () => {
   });
 });
 
-describe('Transcriber', () => {
-  let transcriber: Transcriber;
+describeEach('a transcriber', (kind) => {
+  let transcriber: BaseTranscriber;
   before(async () => {
-    transcriber = await Transcriber.open({ model: 'tiny.en' });
+    transcriber = await kind.open({ model: 'tiny.en' });
   });
   after(() => transcriber.close());
 
@@ -243,7 +246,7 @@ describe('Transcriber', () => {
   describe('onLog', () => {
     const logs = async (options: Partial<TranscriberOptions> = {}) => {
       const records: LogRecord[] = [];
-      const logged = await Transcriber.open({
+      const logged = await kind.open({
         model: 'tiny.en',
         onLog: (record) => records.push(record),
         ...options,
@@ -251,6 +254,8 @@ describe('Transcriber', () => {
       const list = packets('libri_waiting');
       await logged.transcribe(list, { id: 'prompted', initialPrompt: 'hm '.repeat(5000) });
       await assert.rejects(logged.transcribe(list, { id: 'late', timeoutMs: 1 }));
+      // Text that is left out is the user's too.
+      await logged.transcribe(packets('wind'), { vad: false });
       await logged.close();
       return records;
     };
@@ -272,13 +277,17 @@ describe('Transcriber', () => {
 
     it('gets no text of a transcript unless asked', async () => {
       const mentions = (records: LogRecord[]) => /paced up and down/.test(JSON.stringify(records));
-      assert.equal(mentions(await logs()), false);
+      const silent = await logs();
+      assert.equal(mentions(silent), false);
+      const left = silent.filter(({ message }) => /nobody seems/.test(message));
+      assert.ok(left.length > 0);
+      assert.ok(silent.every(({ fields }) => fields?.text === undefined));
       assert.equal(mentions(await logs({ logText: true })), true);
     });
   });
 
   it('is closed by `await using`', async () => {
-    const opened = await Transcriber.open({ model: 'tiny.en' });
+    const opened = await kind.open({ model: 'tiny.en' });
     await opened[Symbol.asyncDispose]();
     await assert.rejects(opened.transcribe([]), { code: 'ERR_CLOSED' });
   });
@@ -286,5 +295,7 @@ describe('Transcriber', () => {
   it('is made by open alone', () => {
     // @ts-expect-error: the constructor is not public
     assert.throws(() => new Transcriber(), { code: 'ERR_INVALID_ARGUMENT' });
+    // @ts-expect-error: nor is this
+    assert.throws(() => new IsolatedTranscriber(), { code: 'ERR_INVALID_ARGUMENT' });
   });
 });

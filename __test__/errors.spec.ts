@@ -2,9 +2,15 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
-import { OpuscribeError, type TranscribeOptions, Transcriber, transcribe } from 'opuscribe';
+import { after, before, it } from 'node:test';
+import {
+  type BaseTranscriber,
+  OpuscribeError,
+  type TranscribeOptions,
+  transcribe,
+} from 'opuscribe';
 import { packets } from './fixtures';
+import { describeEach } from './kinds';
 
 type Options = TranscribeOptions & { sampleRate?: number; channels?: number };
 
@@ -23,12 +29,12 @@ function coded(code: string, message: RegExp, index?: number) {
   };
 }
 
-describe('opening', () => {
+describeEach('opening', (kind) => {
   let folder: string;
   let model: string;
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'opuscribe-test-'));
-    const transcriber = await Transcriber.open({ model: 'tiny.en' });
+    const transcriber = await kind.open({ model: 'tiny.en' });
     model = transcriber.info.model;
     await transcriber.close();
   });
@@ -39,7 +45,7 @@ describe('opening', () => {
     writeFileSync(path, bytes);
     return path;
   };
-  const open = (options: Anything) => Transcriber.open(options);
+  const open = (options: Anything) => kind.open(options);
 
   it('tells a model that is not there', async () => {
     await assert.rejects(
@@ -108,10 +114,10 @@ describe('opening', () => {
   });
 });
 
-describe('a transcriber', () => {
-  let transcriber: Transcriber;
+describeEach('a transcriber', (kind) => {
+  let transcriber: BaseTranscriber;
   before(async () => {
-    transcriber = await Transcriber.open({ model: 'tiny.en', maxQueue: 4 });
+    transcriber = await kind.open({ model: 'tiny.en', maxQueue: 4 });
   });
   after(() => transcriber.close());
 
@@ -222,7 +228,7 @@ describe('a transcriber', () => {
   });
 
   it('an unknown language is told by a multilingual model too', async () => {
-    const base = await Transcriber.open({ model: 'base' });
+    const base = await kind.open({ model: 'base' });
     await assert.rejects(
       base.transcribe(good, { language: 'xx' }),
       coded(
@@ -246,7 +252,7 @@ describe('a transcriber', () => {
   });
 
   it('more bytes of waiting input than allowed are refused, and a file by its path is not', async () => {
-    const small = await Transcriber.open({ model: 'tiny.en', maxQueuedBytes: 100_000 });
+    const small = await kind.open({ model: 'tiny.en', maxQueuedBytes: 100_000 });
     const wav = readFileSync(join(__dirname, 'fixtures', 'jfk.wav'));
     const speech = Float32Array.from(
       { length: 32_000 },
@@ -261,7 +267,7 @@ describe('a transcriber', () => {
     assert.match((await first).text, /my fellow/);
     assert.match((await file).text, /your country/);
     await small.close();
-    const wrong = Transcriber.open({ model: 'tiny.en', maxQueuedBytes: 0 });
+    const wrong = kind.open({ model: 'tiny.en', maxQueuedBytes: 0 });
     await assert.rejects(wrong, coded('ERR_INVALID_ARGUMENT', /maxQueuedBytes is 0/));
   });
 
@@ -302,7 +308,7 @@ describe('a transcriber', () => {
   });
 
   it('a closed one refuses', async () => {
-    const closed = await Transcriber.open({ model: 'tiny.en' });
+    const closed = await kind.open({ model: 'tiny.en' });
     const wrong = closed.close({ drain: 1 } as Anything);
     await assert.rejects(wrong, coded('ERR_INVALID_ARGUMENT', /drain is a number/));
     await closed.close();

@@ -1,9 +1,15 @@
 // What a fault in a stage does to the built addon. Needs an addon with the feature `faults`, which
-// `npm test` builds; a job whose id is `fault:decode`, `fault:vad` or `fault:gpu` panics there.
+// `npm test` builds: a job whose id is `fault:decode`, `fault:vad` or `fault:gpu` panics there, and
+// one whose id is `fault:abort` or `fault:segfault` ends the process as native code does.
 
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
-import { type LogRecord, Transcriber } from 'opuscribe';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { type LogRecord, splitPackets, Transcriber } from 'opuscribe';
+import { type CrashReport, IsolatedTranscriber } from 'opuscribe/isolated';
 import { packets } from './fixtures';
 
 const list = packets('libri_waiting');
@@ -71,5 +77,109 @@ describe('a fault in a stage', { skip }, () => {
     assert.ok(records.some(({ message }) => /closes itself/.test(message)));
     await transcriber.close();
     assert.deepEqual([transcriber.stats().queued, transcriber.stats().running], [0, 0]);
+  });
+});
+
+describe('a fault in native code', { skip }, () => {
+  const ends = [
+    ['abort', 'SIGABRT'],
+    ['segfault', 'SIGSEGV'],
+  ] as const;
+  const isWindows = process.platform === 'win32' && 'Windows has no signals';
+  let folder: string;
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'opuscribe-test-'));
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  for (const [fault, signal] of ends) {
+    it(`(${fault}) costs the job that has it, and no other`, { skip: isWindows }, async () => {
+      const crashes: CrashReport[] = [];
+      const transcriber = await IsolatedTranscriber.open({
+        model: 'tiny.en',
+        crashReports: { folder, saveInput: true },
+        onCrash: (report) => crashes.push(report),
+      });
+      const { text } = await transcriber.transcribe(list);
+      const id = `fault:${fault}`;
+      const ids = ['one', 'two', id, 'four', `${id} again`, 'six', 'seven'];
+      const poisoned: (Buffer | null)[] = [...list];
+      poisoned[7] = null;
+      const settled = await Promise.allSettled(
+        ids.map((id) => transcriber.transcribe(id.startsWith('fault') ? poisoned : list, { id })),
+      );
+      const outcomes = settled.map((job) =>
+        job.status === 'fulfilled' ? job.value.text : `${job.reason.code} ${job.reason.signal}`,
+      );
+      const poison = `ERR_WORKER_CRASHED ${signal}`;
+      assert.deepEqual(outcomes, [text, text, poison, text, poison, text, text]);
+      assert.equal((await transcriber.transcribe(list)).text, text);
+      const { crashes: counted, failed } = transcriber.stats();
+      // Once with others, and then each of the two alone.
+      assert.equal(counted, 3);
+      assert.equal(failed.ERR_WORKER_CRASHED, 2);
+      await transcriber.close({ drain: true });
+      const alone = crashes.filter(({ jobs }) => jobs.some(({ rejected }) => rejected));
+      assert.deepEqual(
+        alone.map(({ jobs }) => jobs.map((job) => job.id)),
+        [[id], [`${id} again`]],
+      );
+      // What is saved is the input, to try again with.
+      const saved = readFileSync(alone[0]?.input as string);
+      const again = splitPackets(saved, { lengthBytes: 4, sequence: 'before' });
+      assert.deepEqual(again, poisoned);
+      assert.ok(readdirSync(folder).length > 0);
+    });
+  }
+
+  it('in a live stream ends that stream, with what is to be written again', {
+    skip: isWindows,
+  }, async () => {
+    const transcriber = await IsolatedTranscriber.open({ model: 'tiny.en', crashReports: false });
+    const [poisoned, good] = ['fault:segfault', 'good'].map((id) =>
+      transcriber.createStream({ id }),
+    );
+    assert.ok(poisoned && good);
+    const failed = once(poisoned, 'error');
+    const texts: string[] = [];
+    good.on('data', (event) => {
+      if (event.type === 'final') texts.push(event.transcript.text);
+    });
+    for (const packet of list) {
+      poisoned.write(packet);
+      good.write(packet);
+    }
+    poisoned.end();
+    good.end();
+    const [error] = await failed;
+    assert.deepEqual([error.code, error.signal], ['ERR_WORKER_CRASHED', 'SIGSEGV']);
+    assert.ok(error.resumeFromMs >= 0);
+    assert.match((await transcriber.transcribe(list)).text, /full hour/);
+    await transcriber.close({ drain: true });
+  });
+
+  it('as a model is loaded on a GPU: the next processes use the CPU', async () => {
+    const records: LogRecord[] = [];
+    const env = { OPUSCRIBE_FAULT_AT_LOAD: 'yes' };
+    const options = {
+      model: 'tiny.en',
+      env,
+      crashReports: false,
+      onLog: (record: LogRecord) => records.push(record),
+    } as const;
+    const transcriber = await IsolatedTranscriber.open(options);
+    assert.match(transcriber.info.device, /^cpu/);
+    assert.match((await transcriber.transcribe(list)).text, /full hour/);
+    assert.equal(transcriber.stats().crashes, 2);
+    assert.ok(
+      records.some(({ level, message }) => level === 'warn' && /use the CPU/.test(message)),
+    );
+    await transcriber.close();
+    // Who asks for a GPU gets that or none.
+    const circuit = { maxCrashes: 3 };
+    await assert.rejects(IsolatedTranscriber.open({ ...options, device: 'gpu', circuit }), {
+      code: 'ERR_WORKER_CRASHED',
+      message: /too many worker processes crashed/,
+    });
   });
 });

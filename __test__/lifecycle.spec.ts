@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { describe, it } from 'node:test';
+import { it } from 'node:test';
+import { describeEach, type Kind } from './kinds';
 
 /** What every script begins with: `open()`, and a job that tells when Whisper is at work. */
-const PRELUDE = `
-  const { splitPackets, Transcriber, transcribe } = require('opuscribe');
+const prelude = ({ isolated }: Kind) => `
+  const { splitPackets, transcribe } = require('opuscribe');
+  const { IsolatedTranscriber, Transcriber = IsolatedTranscriber } =
+    require('${isolated ? 'opuscribe/isolated' : 'opuscribe'}');
   const { readFileSync } = require('node:fs');
   const packets = (name) => splitPackets(readFileSync('__test__/fixtures/' + name + '.packets'));
   const open = () => Transcriber.open({ model: 'tiny.en' });
@@ -22,9 +25,9 @@ interface Ended {
 }
 
 /** Runs a script in a process of its own. One that hangs is killed, and fails by its signal. */
-function run(body: string, flags: string[] = []): Promise<Ended> {
+function runAs(kind: Kind, body: string, flags: string[]): Promise<Ended> {
   return new Promise((resolve) => {
-    const source = `${PRELUDE}\n(async () => {${body}})();`;
+    const source = `${prelude(kind)}\n(async () => {${body}})();`;
     const child = spawn(process.execPath, [...flags, '-e', source], {
       cwd: join(__dirname, '..'),
       timeout: 120_000,
@@ -43,7 +46,9 @@ function run(body: string, flags: string[] = []): Promise<Ended> {
 
 const clean = (stdout = ''): Ended => ({ code: 0, signal: null, stdout, stderr: '' });
 
-describe('a process ends as the program asked, without a word from native code', () => {
+describeEach('a process ends as the program asked, without a word from native code', (kind) => {
+  const run = (body: string, flags: string[] = []) => runAs(kind, body, flags);
+
   it('close, twice', async () => {
     const ended = await run(`
       const transcriber = await open();
@@ -257,7 +262,7 @@ describe('a process ends as the program asked, without a word from native code',
   it('worker.terminate in the middle of an inference, and the main thread goes on', async () => {
     const ended = await run(`
       const { Worker } = require('node:worker_threads');
-      const source = ${JSON.stringify(PRELUDE)} + \`
+      const source = ${JSON.stringify(prelude(kind))} + \`
         open().then((transcriber) => whenRunning(transcriber, () => {
           require('node:worker_threads').parentPort.postMessage('running');
         }));\`;
@@ -275,7 +280,7 @@ describe('a process ends as the program asked, without a word from native code',
   it('process.exit while a worker is in the middle of an inference', async () => {
     const ended = await run(`
       const { Worker } = require('node:worker_threads');
-      const source = ${JSON.stringify(PRELUDE)} + \`
+      const source = ${JSON.stringify(prelude(kind))} + \`
         open().then((transcriber) => whenRunning(transcriber, () => {
           require('node:worker_threads').parentPort.postMessage('running');
         }));\`;
@@ -283,6 +288,47 @@ describe('a process ends as the program asked, without a word from native code',
       worker.once('message', () => process.exit());
     `);
     assert.deepEqual(ended, clean());
+  });
+
+  it('a stream that nobody ends: its texts come, and then the process ends', async () => {
+    const ended = await run(`
+      const stream = (await open()).createStream({ interim: false });
+      for (const packet of packets('libri_waiting')) stream.write(packet);
+      stream.on('data', ({ type, transcript }) => {
+        if (type === 'final') console.log(/full hour/.test(transcript.text));
+      });
+    `);
+    assert.deepEqual(ended, clean('true'));
+  });
+
+  it('a stream of silence, and one that nobody reads', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      transcriber.createStream().write(new Float32Array(16000));
+      const unread = transcriber.createStream();
+      for (const packet of packets('jfk')) unread.write(packet);
+    `);
+    assert.deepEqual(ended, clean());
+  });
+
+  it('exit, and closing, in the middle of a stream', async () => {
+    const ended = await run(`
+      const transcriber = await open();
+      const stream = transcriber.createStream();
+      for (let round = 0; round < 3; round += 1) {
+        for (const packet of packets('jfk')) stream.write(packet);
+      }
+      stream.once('data', () => process.exit(7));
+    `);
+    assert.deepEqual(ended, { ...clean(), code: 7 });
+    const closed = await run(`
+      const transcriber = await open();
+      const stream = transcriber.createStream();
+      for (const packet of packets('jfk')) stream.write(packet);
+      stream.on('error', ({ code }) => console.log(code));
+      stream.once('data', () => transcriber.close());
+    `);
+    assert.deepEqual(closed, clean('ERR_CLOSED'));
   });
 
   it('SIGTERM in the middle of an inference', {

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { OpuscribeError, OpusDemuxer, Transcriber } from 'opuscribe';
+import { type BaseTranscriber, OpuscribeError, OpusDemuxer } from 'opuscribe';
 import { json, packets, recording, wav } from './fixtures';
+import { describeEach } from './kinds';
 import { wordErrorRate } from './wer';
 
 const FOLDER = join(__dirname, 'fixtures');
@@ -64,10 +65,10 @@ function coded(code: string, message: RegExp) {
   };
 }
 
-describe('files', () => {
-  let transcriber: Transcriber;
+describeEach('files', (kind) => {
+  let transcriber: BaseTranscriber;
   before(async () => {
-    transcriber = await Transcriber.open({ model: 'tiny.en' });
+    transcriber = await kind.open({ model: 'tiny.en' });
   });
   after(() => transcriber.close());
 

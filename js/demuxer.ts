@@ -3,9 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { Demuxed, Failure } from '../index.js';
 import { callNative, unwrap } from './error.js';
 import { NativeDemuxer } from './native.js';
-
-/** Stands for a packet that is missing. */
-const MISSING = new Uint8Array(0);
+import { LOST } from './packets.js';
 
 /** How an `OpusDemuxer` buffers. */
 export interface OpusDemuxerOptions {
@@ -69,7 +67,7 @@ export class OpusDemuxer extends Transform {
   /** A gap can be an hour of short packets: the event loop gets its turn in between. */
   async #giveMissing(count: number): Promise<void> {
     for (let given = 1; given <= count && !this.destroyed; given += 1) {
-      this.push(MISSING);
+      this.push(LOST);
       if (given % 1024 === 0) await setImmediate();
     }
   }

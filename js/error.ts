@@ -12,6 +12,7 @@ export type OpuscribeErrorCode =
   | 'ERR_TIMEOUT'
   | 'ERR_CLOSED'
   | 'ERR_WORKER_FAILED'
+  | 'ERR_WORKER_CRASHED'
   | 'ERR_OUT_OF_MEMORY';
 
 /** The one error of this package. Switch on `code`; the message says what, where and what to do. */
@@ -19,24 +20,48 @@ export class OpuscribeError extends Error {
   override readonly name = 'OpuscribeError';
   readonly code: OpuscribeErrorCode;
   /** Index of the packet or sample it is about. */
-  readonly index?: number;
+  declare readonly index?: number;
   /** Where in the bytes it is. */
-  readonly byteOffset?: number;
-  /** Milliseconds after which to try again, with `ERR_QUEUE_FULL`. */
-  readonly retryAfterMs?: number;
+  declare readonly byteOffset?: number;
+  /**
+   * Milliseconds after which to try again, with `ERR_QUEUE_FULL`, and with `ERR_WORKER_CRASHED` when
+   * too many worker processes have crashed.
+   */
+  declare readonly retryAfterMs?: number;
+  /** What the worker process exited with, with `ERR_WORKER_CRASHED`. */
+  declare readonly exitCode?: number;
+  /** The signal that ended the worker process, with `ERR_WORKER_CRASHED`. */
+  declare readonly signal?: string;
+  /** Names the crash report, with `ERR_WORKER_CRASHED`. */
+  declare readonly crashId?: string;
+  /**
+   * With `ERR_WORKER_CRASHED` of a live stream: the audio from here on, in milliseconds of the
+   * stream, has no text yet, and must be written again to another stream.
+   */
+  declare readonly resumeFromMs?: number;
 
-  constructor(
-    code: OpuscribeErrorCode,
-    message: string,
-    details: { index?: number; byteOffset?: number; retryAfterMs?: number; cause?: unknown } = {},
-  ) {
+  constructor(code: OpuscribeErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, 'cause' in details ? { cause: details.cause } : undefined);
     this.code = code;
-    if (details.index !== undefined) this.index = details.index;
-    if (details.byteOffset !== undefined) this.byteOffset = details.byteOffset;
-    if (details.retryAfterMs !== undefined) this.retryAfterMs = details.retryAfterMs;
+    for (const name of DETAILS) {
+      if (details[name] !== undefined) Object.assign(this, { [name]: details[name] });
+    }
   }
 }
+
+const DETAILS = [
+  'index',
+  'byteOffset',
+  'retryAfterMs',
+  'exitCode',
+  'signal',
+  'crashId',
+  'resumeFromMs',
+] as const;
+
+type ErrorDetails = { [Name in (typeof DETAILS)[number]]?: OpuscribeError[Name] } & {
+  cause?: unknown;
+};
 
 export function invalidArgument(message: string, index?: number): OpuscribeError {
   return new OpuscribeError('ERR_INVALID_ARGUMENT', message, index === undefined ? {} : { index });
@@ -49,7 +74,11 @@ export function isFailure(outcome: unknown): outcome is Failure {
 /** The value of an outcome, or its failure thrown with the caller's own stack. */
 export function unwrap<Value>(outcome: Value | Failure): Value {
   if (!isFailure(outcome)) return outcome;
-  throw new OpuscribeError(outcome.code as OpuscribeErrorCode, outcome.message, outcome);
+  throw toError(outcome);
+}
+
+export function toError(failure: Failure): OpuscribeError {
+  return new OpuscribeError(failure.code as OpuscribeErrorCode, failure.message, failure);
 }
 
 /** Calls the addon. What it throws before it begins is an argument of a wrong type. */

@@ -11,15 +11,13 @@ export type {
   Transcript,
   VadOptions,
   Versions,
+  Word,
 } from '../index.js';
+export type { BaseTranscriber, EngineStats, PcmOptions, TranscriberOptions } from './base.js';
 export { OpusDemuxer, type OpusDemuxerOptions } from './demuxer.js';
 export { OpuscribeError, type OpuscribeErrorCode } from './error.js';
 export { splitPackets } from './framing.js';
 export type { TranscribeOptions } from './job.js';
+export { type StreamEvent, type StreamOptions, TranscriptionStream } from './stream.js';
 export { transcribe } from './transcribe.js';
-export {
-  type EngineStats,
-  type PcmOptions,
-  Transcriber,
-  type TranscriberOptions,
-} from './transcriber.js';
+export { Transcriber } from './transcriber.js';

@@ -1,9 +1,9 @@
-// One call of the addon as a promise: signal, progress and segments around it.
+// One job as a promise: signal, progress and segments around it.
 
-import type { Failure, JobEvent, JobOptions, Segment, Transcript } from '../index.js';
+import type { JobEvent, JobOptions, Segment, Transcript } from '../index.js';
 import { onAbort } from './abort.js';
+import type { Running } from './engine.js';
 import { callNative, invalidArgument, isFailure, unwrap } from './error.js';
-import { CancelToken } from './native.js';
 import { describe } from './packets.js';
 
 /** How one job is to be transcribed. */
@@ -16,22 +16,24 @@ export interface TranscribeOptions extends JobOptions {
   onSegment?: (segment: Segment) => void;
 }
 
-type Call = (
-  cancel: CancelToken,
-  onEvent: ((event: JobEvent) => void) | undefined,
-) => Promise<Transcript | Failure>;
+type Submit = (onEvent: ((event: JobEvent) => void) | undefined) => Running;
 
 /** Throws for what the addon does not see of the options. */
 export function checkOptions(options: TranscribeOptions): void {
-  if (typeof options !== 'object' || options === null) {
-    throw invalidArgument(`options is ${describe(options)}; expected an object`);
-  }
+  checkCommon(options);
   for (const name of ['onProgress', 'onSegment'] as const) {
     if (options[name] !== undefined && typeof options[name] !== 'function') {
       throw invalidArgument(`${name} is ${describe(options[name])}; expected a function`);
     }
   }
   if (options.vad !== false) checkVad(options.vad, 'false');
+}
+
+/** What the options of a job and of a stream have in common. */
+export function checkCommon(options: { signal?: AbortSignal }): void {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidArgument(`options is ${describe(options)}; expected an object`);
+  }
   const { signal } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalidArgument(`signal is ${describe(signal)}; expected an AbortSignal`);
@@ -46,14 +48,14 @@ export function checkVad(vad: unknown, or?: string): void {
   );
 }
 
-export async function runJob(options: TranscribeOptions, call: Call): Promise<Transcript> {
+export async function runJob(options: TranscribeOptions, submit: Submit): Promise<Transcript> {
   const { signal } = options;
   signal?.throwIfAborted();
-  const cancel = new CancelToken();
   const listener = new Listener(options);
-  const release = onAbort(signal, () => cancel.cancel());
+  const job = callNative(() => submit(listener.callback));
+  const release = onAbort(signal, () => job.cancel());
   try {
-    const outcome = await callNative(() => call(cancel, listener.callback));
+    const outcome = await job.outcome;
     if (isFailure(outcome) && outcome.code === 'ERR_ABORTED') throw signal?.reason;
     const transcript = unwrap(outcome);
     listener.finish(transcript);

@@ -34,4 +34,5 @@ process.once('exit', () => native.closeAll());
 export const { CancelToken, NativeDemuxer, NativeTranscriber, splitPackets } = native;
 export type CancelToken = InstanceType<typeof CancelToken>;
 export type NativeDemuxer = InstanceType<typeof NativeDemuxer>;
+export type NativeStream = InstanceType<typeof import('../index.js').NativeStream>;
 export type NativeTranscriber = InstanceType<typeof NativeTranscriber>;

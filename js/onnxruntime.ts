@@ -23,7 +23,7 @@ export function onnxRuntimePath(): string {
   throw new OpuscribeError(
     'ERR_DEVICE_UNAVAILABLE',
     `no ONNX Runtime library was found: neither ORT_DYLIB_PATH nor '${beside}' nor the package ` +
-      "onnxruntime-node. Run 'npm install onnxruntime-node' or set ORT_DYLIB_PATH to the library's path",
+      "onnxruntime-node. Run 'npm install --ignore-scripts onnxruntime-node' (its script fetches a GPU build) or set ORT_DYLIB_PATH to the library's path",
   );
 }
 

@@ -9,6 +9,9 @@ export interface FlatPackets {
   lengths: Int32Array;
 }
 
+/** Stands for a lost packet where `null` cannot: in streams of Node. */
+export const LOST = new Uint8Array(0);
+
 /** Longest Opus packet that can hold meaning: 120 ms in 48 frames of 1275 bytes, and room. */
 const MAX_PACKET_BYTES = 65_536;
 /** Four hours of the shortest packets. */

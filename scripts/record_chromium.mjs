@@ -14,13 +14,13 @@
 //   packet behind its length as uint16 little-endian.
 // - chromium.json: how each file was made, by which browser, and what it contains.
 
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { startBrowser } from './chromium.mjs';
 import { fail, root } from './tools.mjs';
 
 const FIXTURES = join(root, '__test__', 'fixtures');
@@ -92,7 +92,7 @@ const server = createServer((request, response) => {
 });
 await once(server.listen(0, '127.0.0.1'), 'listening');
 
-const browser = await startBrowser(microphone);
+const browser = await startBrowser(options.browser, microphone, join(work, 'profile'));
 try {
   const { product } = await browser.send('Browser.getVersion');
   const page = await browser.open(`http://localhost:${server.address().port}/`);
@@ -283,85 +283,6 @@ async function encodeInPage(how) {
       return btoa(String.fromCharCode(...bytes));
     }),
   };
-}
-
-async function startBrowser(microphone) {
-  const child = spawn(
-    options.browser,
-    [
-      '--headless=new',
-      '--no-sandbox',
-      '--no-first-run',
-      '--disable-gpu',
-      `--user-data-dir=${join(work, 'profile')}`,
-      '--remote-debugging-pipe',
-      '--autoplay-policy=no-user-gesture-required',
-      '--use-fake-ui-for-media-stream',
-      '--use-fake-device-for-media-stream',
-      `--use-file-for-fake-audio-capture=${microphone}%noloop`,
-    ],
-    // It reads commands from descriptor 3 and writes answers to 4.
-    { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] },
-  );
-  child.on('error', (error) => fail(`cannot run ${options.browser}: ${error.message}`));
-  const exited = once(child, 'exit');
-  const [, , , commands, answers] = child.stdio;
-  const waiting = new Map();
-  let lastId = 0;
-  let buffered = '';
-  answers.setEncoding('utf8').on('data', (text) => {
-    const messages = (buffered + text).split('\0');
-    buffered = messages.pop();
-    for (const { id, result, error } of messages.map((message) => JSON.parse(message))) {
-      // Without an id it is an event.
-      const { resolve, reject } = waiting.get(id) ?? {};
-      waiting.delete(id);
-      if (error) reject?.(new Error(error.message));
-      else resolve?.(result);
-    }
-  });
-  exited.then(() => {
-    for (const { reject } of waiting.values()) reject(new Error('the browser ended'));
-  });
-
-  function send(method, params = {}, sessionId = undefined) {
-    lastId += 1;
-    commands.write(`${JSON.stringify({ id: lastId, method, params, sessionId })}\0`);
-    return new Promise((resolve, reject) => {
-      waiting.set(lastId, { resolve, reject });
-    });
-  }
-
-  /** A page, in which `call` runs a function of this file, with one argument. */
-  async function open(url) {
-    const { targetId } = await send('Target.createTarget', { url });
-    const { sessionId } = await send('Target.attachToTarget', { targetId, flatten: true });
-    await send('Page.enable', {}, sessionId);
-    const call = async (run, argument) => {
-      const expression = `(${run})(${JSON.stringify(argument)})`;
-      const { result, exceptionDetails } = await send(
-        'Runtime.evaluate',
-        { expression, awaitPromise: true, returnByValue: true, userGesture: true },
-        sessionId,
-      );
-      if (exceptionDetails) {
-        throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
-      }
-      return result.value;
-    };
-    // The page may still be blank, and a blank page has no microphone.
-    while (!(await call(() => document.readyState === 'complete' && isSecureContext))) {
-      await new Promise((done) => setTimeout(done, 50));
-    }
-    return { call };
-  }
-
-  async function close() {
-    await send('Browser.close').catch(() => {});
-    await exited;
-  }
-
-  return { send, open, close };
 }
 
 /** The same WAV file with silence around its samples. */

@@ -1,6 +1,6 @@
 //! Giving up: one flag per job, read at every boundary and inside Whisper's abort callback.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -114,6 +114,10 @@ impl CancelAll {
 #[derive(Debug, Clone)]
 pub struct Cancel {
     job: Arc<Flag>,
+    /// Of what this is a part.
+    whole: Option<Arc<Cancel>>,
+    /// Given up when the count is no longer this.
+    more: Option<(Arc<AtomicUsize>, usize)>,
     all: CancelAll,
     deadline: Option<Instant>,
 }
@@ -124,6 +128,8 @@ impl Cancel {
     pub fn new(all: &CancelAll, deadline: Option<Instant>) -> Self {
         Self {
             job: Arc::default(),
+            whole: None,
+            more: None,
             all: all.clone(),
             deadline,
         }
@@ -135,15 +141,44 @@ impl Cancel {
         Self::new(&CancelAll::default(), None)
     }
 
+    /// A flag for a part of the job, which is given up with it or alone.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self {
+            job: Arc::default(),
+            whole: Some(Arc::new(self.clone())),
+            more: None,
+            all: self.all.clone(),
+            deadline: self.deadline,
+        }
+    }
+
+    /// The same flag, which is also raised as soon as `count` is not `known`. Nobody waits for it: it
+    /// is read alone.
+    #[must_use]
+    pub fn until_more(&self, count: &Arc<AtomicUsize>, known: usize) -> Self {
+        Self {
+            more: Some((Arc::clone(count), known)),
+            ..self.clone()
+        }
+    }
+
     /// Gives the job up.
     pub fn abort(&self) {
         self.job.raise();
     }
 
-    /// Why to stop, if at all. Two atomic reads and, with a deadline, one look at the clock.
+    fn is_aborted(&self) -> bool {
+        let more = self.more.as_ref();
+        more.is_some_and(|(count, known)| count.load(Ordering::Acquire) != *known)
+            || self.job.is_raised()
+            || self.whole.as_ref().is_some_and(|whole| whole.is_aborted())
+    }
+
+    /// Why to stop, if at all. A few atomic reads and, with a deadline, one look at the clock.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        if self.job.is_raised() {
+        if self.is_aborted() {
             return Some(Cause::Aborted);
         }
         self.all.cause().or_else(|| {
@@ -167,9 +202,16 @@ impl Cancel {
                 None => std::future::pending().await,
             }
         };
+        let whole = async {
+            match &self.whole {
+                Some(whole) => Box::pin(whole.cancelled()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = self.job.wait() => Cause::Aborted,
+            cause = whole => cause,
             cause = self.all.cancelled() => cause,
             () = timeout => Cause::Timeout,
         }
@@ -196,6 +238,17 @@ mod tests {
         all.fail("first".into());
         all.fail("second".into());
         assert_eq!(other.cause(), Some(Cause::Failed("first".into())));
+    }
+
+    #[test]
+    fn a_part_is_given_up_with_the_whole_and_not_the_other_way_round() {
+        let whole = Cancel::never();
+        let (part, other) = (whole.part(), whole.part().part());
+        part.abort();
+        assert_eq!(part.cause(), Some(Cause::Aborted));
+        assert_eq!((whole.cause(), other.cause()), (None, None));
+        whole.abort();
+        assert_eq!(other.cause(), Some(Cause::Aborted));
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::ops::Range;
 
 use opuscribe::cancel::Cancel;
 use opuscribe::options::VadOptions;
-use opuscribe::vad::{self, Detection, Silero, Vad, VadState, WINDOW_SAMPLES};
+use opuscribe::vad::{
+    self, Boundary, Detection, Endpointer, Silero, Vad, VadState, WINDOW_SAMPLES,
+};
 use opuscribe::{ErrorKind, Result};
 
 #[derive(serde::Deserialize)]
@@ -114,6 +116,63 @@ fn segments_equal_the_reference_for_every_option_set() {
         }
     }
     assert!(compared > 60, "only {compared} segments were compared");
+}
+
+/// Starts and ends as the reference draws them, and when in the audio they are told.
+#[test]
+fn a_stream_tells_the_references_boundaries_within_150_ms_of_what_shows_them() {
+    const LATE_SAMPLES: f64 = 150.0 * 16.0;
+    let mut silero = silero();
+    let reference = reference();
+    let mut compared = 0;
+    for input in &reference.inputs {
+        let pcm = common::wav(&input.name);
+        for (name, options) in &reference.options {
+            if options.max_speech_duration_s.is_finite() {
+                continue;
+            }
+            let pad = (options.speech_pad_ms * 16.0) as usize;
+            let expected = input.segments[name]
+                .iter()
+                .flat_map(|&(start, end)| [start, end]);
+            let mut endpointer = Endpointer::new(&options.into());
+            let mut state = VadState::default();
+            let mut told = Vec::new();
+            // Window by window, as it comes.
+            for window in pcm.chunks(WINDOW_SAMPLES) {
+                let mut found = Vec::new();
+                silero
+                    .probabilities(&mut state, window, &mut found)
+                    .unwrap();
+                if let Some(boundary) = endpointer.push(found[0]) {
+                    let shown = match boundary {
+                        Boundary::Start(at) => at as f64 + options.min_speech_duration_ms * 16.0,
+                        Boundary::End(at) => at as f64 + options.min_silence_duration_ms * 16.0,
+                    };
+                    assert!(
+                        endpointer.position() as f64 <= shown + LATE_SAMPLES,
+                        "{name}"
+                    );
+                    told.push(boundary);
+                }
+            }
+            told.extend(endpointer.flush());
+            assert_eq!(
+                told.len(),
+                input.segments[name].len() * 2,
+                "{name}: {told:?}"
+            );
+            for (boundary, expected) in told.iter().zip(expected) {
+                let (Boundary::Start(at) | Boundary::End(at)) = *boundary;
+                let apart = at.abs_diff(expected);
+                // The reference pads, and takes a last pause along.
+                let allowed = pad.max((options.min_silence_duration_ms * 16.0) as usize);
+                assert!(apart <= allowed + WINDOW_SAMPLES, "{name}: {at} {expected}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 60, "only {compared} boundaries were compared");
 }
 
 /// The segments of an input that comes as it does from the decoder of a long file.

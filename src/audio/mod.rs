@@ -41,6 +41,12 @@ pub fn samples_to_ms(samples: usize) -> f64 {
     samples as f64 * 1000.0 / f64::from(SAMPLE_RATE_HZ)
 }
 
+/// Milliseconds as a sample count at 16 kHz, rounded down.
+#[must_use]
+pub fn ms_to_samples(ms: f64) -> usize {
+    (ms * f64::from(SAMPLE_RATE_HZ) / 1000.0) as usize
+}
+
 /// The longest input that is taken, in samples at 16 kHz.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxDuration(usize);

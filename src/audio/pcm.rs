@@ -47,21 +47,7 @@ impl Pcm {
 
     /// Checks what can be checked without reading the samples.
     pub fn validate(&self) -> Result<()> {
-        if !Self::SAMPLE_RATES_HZ.contains(&self.sample_rate_hz) {
-            return Err(Error::invalid_argument(format!(
-                "sampleRate is {}; expected {} to {} Hz",
-                self.sample_rate_hz,
-                Self::SAMPLE_RATES_HZ.start(),
-                Self::SAMPLE_RATES_HZ.end()
-            )));
-        }
-        if !(1..=Self::MAX_CHANNELS).contains(&self.channels) {
-            return Err(Error::invalid_argument(format!(
-                "channels is {}; expected 1 to {}",
-                self.channels,
-                Self::MAX_CHANNELS
-            )));
-        }
+        Self::check_format(self.sample_rate_hz, self.channels)?;
         let len = self.len();
         if !len.is_multiple_of(self.channels) {
             return Err(Error::invalid_argument(format!(
@@ -70,6 +56,42 @@ impl Pcm {
             )));
         }
         Ok(())
+    }
+
+    /// Fails for a rate or a number of channels that no real source has.
+    pub fn check_format(sample_rate_hz: u32, channels: usize) -> Result<()> {
+        if !Self::SAMPLE_RATES_HZ.contains(&sample_rate_hz) {
+            return Err(Error::invalid_argument(format!(
+                "sampleRate is {}; expected {} to {} Hz",
+                sample_rate_hz,
+                Self::SAMPLE_RATES_HZ.start(),
+                Self::SAMPLE_RATES_HZ.end()
+            )));
+        }
+        if !(1..=Self::MAX_CHANNELS).contains(&channels) {
+            return Err(Error::invalid_argument(format!(
+                "channels is {}; expected 1 to {}",
+                channels,
+                Self::MAX_CHANNELS
+            )));
+        }
+        Ok(())
+    }
+
+    /// Fails at the first float that cannot be a sample; `before` samples went before these.
+    pub fn check_floats(samples: &[f32], before: usize) -> Result<()> {
+        // Written so that what is not a number is out of range too.
+        let in_range = |sample: &f32| sample.abs() <= Self::MAX_AMPLITUDE;
+        match samples.iter().position(|sample| !in_range(sample)) {
+            None => Ok(()),
+            Some(at) => Err(Error::invalid_argument(format!(
+                "pcm[{}] is {}; float samples are finite and nominally -1 to 1. Pass 16-bit \
+                 samples as an Int16Array, or divide them by 32768",
+                before + at,
+                samples[at]
+            ))
+            .at(before + at)),
+        }
     }
 
     fn len(&self) -> usize {
@@ -87,7 +109,7 @@ impl Pcm {
         let samples = frames as u64 * u64::from(SAMPLE_RATE_HZ) / u64::from(self.sample_rate_hz);
         max.check(samples as usize, String::new)?;
         if let Samples::F32(samples) = &self.samples {
-            check_range(samples)?;
+            Self::check_floats(samples, 0)?;
         }
         Ok(PcmSource {
             converter: Converter::new(self.sample_rate_hz, self.channels)?,
@@ -135,20 +157,6 @@ impl Source for PcmSource {
 
     fn report(&mut self) -> Report {
         Report::default()
-    }
-}
-
-fn check_range(samples: &[f32]) -> Result<()> {
-    // Written so that what is not a number is out of range too.
-    let in_range = |sample: &f32| sample.abs() <= Pcm::MAX_AMPLITUDE;
-    match samples.iter().position(|sample| !in_range(sample)) {
-        None => Ok(()),
-        Some(index) => Err(Error::invalid_argument(format!(
-            "pcm[{index}] is {}; float samples are finite and nominally -1 to 1. Pass 16-bit \
-             samples as an Int16Array, or divide them by 32768",
-            samples[index]
-        ))
-        .at(index)),
     }
 }
 

@@ -20,6 +20,7 @@ mod options;
 mod promise;
 mod results;
 mod stats;
+mod stream;
 mod transcriber;
 
 use napi::Env;

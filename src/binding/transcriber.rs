@@ -11,13 +11,15 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
 use super::engines::{self, Slot, State};
+use super::error::Failure;
 use super::options::{EngineOptions, JobOptions, integer};
 use super::promise::Promise;
 use super::results::{EngineInfo, JobEvent, LogRecord, Transcript};
 use super::stats::EngineCounters;
+use super::stream::{LiveEvent, LiveOptions, NativeStream, StreamResume};
 use crate::audio::{Pcm, Samples};
 use crate::cancel::Cancel;
-use crate::engine::{Engine, EventSink, Input, StatsReader};
+use crate::engine::{Engine, EventSink, Input, StatsReader, StreamEvent};
 use crate::error::{Error, Result};
 use crate::log::LogSink;
 use crate::opus::PacketList;
@@ -198,6 +200,34 @@ impl NativeTranscriber {
         Ok(object)
     }
 
+    /// Opens a live stream. With `resume` it tells what another would need to go on from it.
+    #[napi(
+        ts_args_type = "options: LiveOptions, onEvent: (event: LiveEvent) => void, resume?: StreamResume",
+        ts_return_type = "NativeStream | Failure"
+    )]
+    pub fn open_stream(
+        &self,
+        options: LiveOptions,
+        on_event: Function<'_, LiveEvent, ()>,
+        resume: Option<StreamResume>,
+    ) -> napi::Result<Either<NativeStream, Failure>> {
+        let callback = weak(on_event)?;
+        let State::Open(engine) = &*self.slot.borrow() else {
+            return Ok(Either::B(Error::closed().into()));
+        };
+        let sink = Arc::new(move |event: StreamEvent| {
+            callback.call(event.into(), ThreadsafeFunctionCallMode::NonBlocking);
+        });
+        let opened = crate::options::StreamOptions::try_from(options).and_then(|mut options| {
+            options.resume = resume.map(Into::into);
+            engine.open_stream(options, sink)
+        });
+        Ok(match opened {
+            Ok(stream) => Either::A(NativeStream::new(stream)),
+            Err(error) => Either::B(error.into()),
+        })
+    }
+
     /// Model, languages, device and versions.
     #[napi(getter)]
     pub fn info(&self) -> EngineInfo {
@@ -234,7 +264,7 @@ impl Drop for NativeTranscriber {
     }
 }
 
-fn packet_list(bytes: &[u8], lengths: &[i32]) -> Result<PacketList> {
+pub fn packet_list(bytes: &[u8], lengths: &[i32]) -> Result<PacketList> {
     let mut list = PacketList::with_capacity(lengths.len(), bytes.len());
     let mut rest = bytes;
     for (index, &length) in lengths.iter().enumerate() {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::detect::Arrival;
 use super::fault::{self, Place};
 use super::flow::{Credit, Flow, Message, Part, Summary};
 use super::job::{Input, Ticket, elapsed_ms};
@@ -66,83 +67,28 @@ impl Turns {
     }
 }
 
-/// The decoding of one job.
-pub(crate) struct Decoding {
+/// What decodes for one job or stream, in its turn.
+pub(crate) struct Worker {
     pub flow: Arc<Flow>,
     pub turns: Turns,
     pub log: Log,
     pub stats: Arc<Stats>,
-    pub next: Sender<Message<Audio>>,
+}
+
+/// The decoding of one job.
+pub(crate) struct Decoding {
+    pub worker: Worker,
+    pub next: Sender<Arrival>,
     pub timings: Timings,
 }
 
-impl Decoding {
-    /// Decodes the whole input and hands it on as the stages behind take it.
-    pub async fn run(mut self, ticket: Box<Ticket>, input: Input) {
-        let max = MaxDuration::from_ms(ticket.options.max_duration_ms);
-        let submitted = ticket.submitted;
-        let opened = self
-            .turn(move || {
-                let queue_ms = elapsed_ms(submitted);
-                Ok((queue_ms, input.open(max)?))
-            })
-            .await;
-        match opened {
-            Err(error) => ticket.fail(error),
-            Ok((queue_ms, source)) => {
-                self.timings.queue_ms = queue_ms;
-                self.send(Part::Begin(ticket));
-                let end = self.feed(source, max).await;
-                self.send(Part::End(end));
-            }
-        }
-    }
-
-    async fn feed(&mut self, mut source: Box<dyn Source>, max: MaxDuration) -> Result<Summary> {
-        let mut input_samples = 0;
-        loop {
-            let Some(credit) = self.flow.credit().await.map_err(Cause::error)? else {
-                return Err(Error::new(
-                    ErrorKind::WorkerFailed,
-                    "a later stage gave the job up",
-                ));
-            };
-            let cancel = self.flow.cancel.clone();
-            let (returned, pcm, more) = self
-                .turn(move || {
-                    let mut pcm = Vec::new();
-                    let mut more = true;
-                    while more && pcm.len() < PIECE_SAMPLES {
-                        cancel.check()?;
-                        more = source.read(&mut pcm)?;
-                    }
-                    Ok((source, pcm, more))
-                })
-                .await?;
-            source = returned;
-            input_samples += pcm.len();
-            max.check(input_samples, String::new)?;
-            if !pcm.is_empty() {
-                self.stats.decoded(samples_to_ms(pcm.len()));
-                let share = source.share();
-                self.send(Part::Piece(Audio { pcm, share, credit }));
-            }
-            if !more {
-                return Ok(Summary {
-                    report: source.report(),
-                    input_samples,
-                    timings: self.timings,
-                });
-            }
-        }
-    }
-
-    /// Runs `work` on the blocking pool when its turn comes. A panic in it fails the job and nothing
+impl Worker {
+    /// Runs `work` on the blocking pool when its turn comes, and tells how long it took. A panic in it fails the job and nothing
     /// else. Once the job is given up, nobody waits: a read may hang, in a network that is gone.
-    async fn turn<Output: Send + 'static>(
-        &mut self,
+    pub async fn turn<Output: Send + 'static>(
+        &self,
         work: impl FnOnce() -> Result<Output> + Send + 'static,
-    ) -> Result<Output> {
+    ) -> Result<(Result<Output>, f64)> {
         let (flow, log) = (Arc::clone(&self.flow), self.log.clone());
         let taken = async {
             let _turn = self.turns.take(self.flow.priority).await;
@@ -172,15 +118,86 @@ impl Decoding {
             )
             .caused_by(cause)
         })?;
-        self.timings.decode_ms += took_ms;
         self.stats.decoding_took(took_ms);
+        Ok((outcome, took_ms))
+    }
+}
+
+impl Decoding {
+    /// Decodes the whole input and hands it on as the stages behind take it.
+    pub async fn run(mut self, ticket: Box<Ticket>, input: Input) {
+        let max = MaxDuration::from_ms(ticket.options.max_duration_ms);
+        let submitted = ticket.submitted;
+        let opened = self
+            .turn(move || {
+                let queue_ms = elapsed_ms(submitted);
+                Ok((queue_ms, input.open(max)?))
+            })
+            .await;
+        match opened {
+            Err(error) => ticket.fail(error),
+            Ok((queue_ms, source)) => {
+                self.timings.queue_ms = queue_ms;
+                self.send(Part::Begin(ticket));
+                let end = self.feed(source, max).await;
+                self.send(Part::End(end));
+            }
+        }
+    }
+
+    async fn feed(&mut self, mut source: Box<dyn Source>, max: MaxDuration) -> Result<Summary> {
+        let mut input_samples = 0;
+        loop {
+            let Some(credit) = self.worker.flow.credit().await.map_err(Cause::error)? else {
+                return Err(Error::new(
+                    ErrorKind::WorkerFailed,
+                    "a later stage gave the job up",
+                ));
+            };
+            let cancel = self.worker.flow.cancel.clone();
+            let (returned, pcm, more) = self
+                .turn(move || {
+                    let mut pcm = Vec::new();
+                    let mut more = true;
+                    while more && pcm.len() < PIECE_SAMPLES {
+                        cancel.check()?;
+                        more = source.read(&mut pcm)?;
+                    }
+                    Ok((source, pcm, more))
+                })
+                .await?;
+            source = returned;
+            input_samples += pcm.len();
+            max.check(input_samples, String::new)?;
+            if !pcm.is_empty() {
+                self.worker.stats.decoded(samples_to_ms(pcm.len()));
+                let share = source.share();
+                self.send(Part::Piece(Audio { pcm, share, credit }));
+            }
+            if !more {
+                return Ok(Summary {
+                    report: source.report(),
+                    input_samples,
+                    timings: self.timings,
+                    asked: None,
+                });
+            }
+        }
+    }
+
+    async fn turn<Output: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> Result<Output> + Send + 'static,
+    ) -> Result<Output> {
+        let (outcome, took_ms) = self.worker.turn(work).await?;
+        self.timings.decode_ms += took_ms;
         outcome
     }
 
     fn send(&self, part: Part<Audio>) {
-        let flow = Arc::clone(&self.flow);
+        let flow = Arc::clone(&self.worker.flow);
         // Fails only when the stage is gone, and then drops the ticket, which answers the job.
-        let _ = self.next.send(Message { flow, part });
+        let _ = self.next.send(Arrival::Job(Message { flow, part }));
     }
 }
 
@@ -196,10 +213,12 @@ mod tests {
         let admission = Arc::new(Admission::new(1, 1));
         let place = Place::take(&admission, 0).unwrap();
         Decoding {
-            flow: Flow::new("id".into(), priority, cancel.clone(), place),
-            turns: turns.clone(),
-            log: Log::new(None),
-            stats: Arc::default(),
+            worker: Worker {
+                flow: Flow::new("id".into(), priority, cancel.clone(), Some(place)),
+                turns: turns.clone(),
+                log: Log::new(None),
+                stats: Arc::default(),
+            },
             next: unbounded().0,
             timings: Timings::default(),
         }

@@ -5,15 +5,18 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 
 use super::decode::Audio;
 use super::fault::{self, Place};
 use super::flow::{Credit, Flow, Message, Part, Summary};
 use super::job::{Outcome, Ticket, elapsed_ms};
 use super::queue::Queue;
+use super::recognize::Task;
 use super::stage::Supervised;
 use super::stats::Stats;
+use super::stream::{Heard, Lag, Listening, What};
+use super::way::Outbox;
 use crate::error::{Error, Result};
 use crate::transcript::EmptyReason;
 use crate::vad::{Detection, Vad};
@@ -29,6 +32,23 @@ pub(crate) struct Speech {
     pub heard: usize,
     /// Given back when its last window is recognized.
     pub _credit: Option<Credit>,
+    /// Of a stream: it waits for its text.
+    pub _lag: Option<Lag>,
+}
+
+/// What comes to this stage.
+pub(crate) enum Arrival {
+    Job(Message<Audio>),
+    Stream(Heard),
+}
+
+impl Arrival {
+    fn flow(&self) -> &Arc<Flow> {
+        match self {
+            Self::Job(message) => &message.flow,
+            Self::Stream(heard) => &heard.stream.flow,
+        }
+    }
 }
 
 /// A job whose speech is being looked for.
@@ -43,8 +63,8 @@ struct Detecting {
 
 /// Runs until the stage before is gone and its last job is done.
 pub(crate) fn run(
-    mailbox: &Receiver<Message<Audio>>,
-    next: Sender<Message<Speech>>,
+    mailbox: &Receiver<Arrival>,
+    next: Outbox,
     vad: Supervised<dyn Vad>,
     stats: &Stats,
 ) {
@@ -52,31 +72,60 @@ pub(crate) fn run(
         vad,
         next,
         jobs: HashMap::new(),
+        streams: HashMap::new(),
     };
     let mut queue = Queue::default();
+    let enqueue = |queue: &mut Queue<Arrival>, arrival: Arrival| {
+        let flow = arrival.flow();
+        queue.push(flow.priority.into(), flow.key, arrival);
+    };
     loop {
         if queue.is_empty() {
             match mailbox.recv() {
-                Ok(message) => queue.push(message.flow.priority, message.flow.key, message),
+                Ok(arrival) => enqueue(&mut queue, arrival),
                 Err(_) => return,
             }
         }
-        for message in mailbox.try_iter() {
-            queue.push(message.flow.priority, message.flow.key, message);
+        for arrival in mailbox.try_iter() {
+            enqueue(&mut queue, arrival);
         }
-        if let Some((_, message)) = queue.pop() {
-            stage.take(message, stats);
+        match queue.pop() {
+            Some((_, Arrival::Job(message))) => stage.take(message, stats),
+            Some((_, Arrival::Stream(heard))) => stage.listen(heard, stats),
+            None => {}
         }
     }
 }
 
 struct Stage {
     vad: Supervised<dyn Vad>,
-    next: Sender<Message<Speech>>,
+    next: Outbox,
     jobs: HashMap<u64, Detecting>,
+    streams: HashMap<u64, Listening>,
 }
 
 impl Stage {
+    fn listen(&mut self, Heard { stream, what }: Heard, stats: &Stats) {
+        let key = stream.flow.key;
+        if let What::Begin = what {
+            self.streams
+                .insert(key, Listening::new(&stream, &self.next));
+            return;
+        }
+        // What follows a failure is dropped.
+        let Some(mut listening) = self.streams.remove(&key) else {
+            return;
+        };
+        let started = Instant::now();
+        let _at_work = stream.flow.work();
+        match listening.take(what, &mut self.vad, &self.next) {
+            Ok(true) => drop(self.streams.insert(key, listening)),
+            Ok(false) => {}
+            Err(error) => listening.fail(error, &self.next),
+        }
+        stats.detected(elapsed_ms(started));
+    }
+
     fn take(&mut self, Message { flow, part }: Message<Audio>, stats: &Stats) {
         let key = flow.key;
         if let Part::Begin(ticket) = part {
@@ -142,6 +191,7 @@ impl Detecting {
             share: audio.share,
             heard: self.detection.heard(),
             _credit: Some(audio.credit),
+            _lag: None,
         })
     }
 
@@ -163,6 +213,7 @@ impl Detecting {
             share: 1.0,
             heard: self.detection.heard(),
             _credit: None,
+            _lag: None,
         })
     }
 
@@ -173,7 +224,7 @@ impl Detecting {
     }
 
     /// The job goes on with its first window; then every piece does, so that all stays in order.
-    fn hand_on(&mut self, speech: Speech, next: &Sender<Message<Speech>>) {
+    fn hand_on(&mut self, speech: Speech, next: &Outbox) {
         match self.ticket.take() {
             Some(mut ticket) if speech.windows.is_empty() && speech.segments.is_empty() => {
                 if self.packer.is_empty() {
@@ -185,10 +236,10 @@ impl Detecting {
             Some(ticket) => self.send(Part::Begin(ticket), next),
             None => {}
         }
-        self.send(Part::Piece(speech), next);
+        self.send(Part::Piece(Task::Speech(speech)), next);
     }
 
-    fn end(mut self, speech: Speech, mut summary: Summary, next: &Sender<Message<Speech>>) {
+    fn end(mut self, speech: Speech, mut summary: Summary, next: &Outbox) {
         summary.timings.vad_ms = self.vad_ms;
         match self.ticket.take() {
             Some(ticket) if speech.windows.is_empty() => {
@@ -197,11 +248,11 @@ impl Detecting {
             Some(ticket) => self.send(Part::Begin(ticket), next),
             None => {}
         }
-        self.send(Part::Piece(speech), next);
+        self.send(Part::Piece(Task::Speech(speech)), next);
         self.send(Part::End(Ok(summary)), next);
     }
 
-    fn fail(mut self, error: Error, next: &Sender<Message<Speech>>) {
+    fn fail(mut self, error: Error, next: &Outbox) {
         self.flow.stop();
         match self.ticket.take() {
             Some(ticket) => ticket.fail(error),
@@ -209,10 +260,9 @@ impl Detecting {
         }
     }
 
-    fn send(&self, part: Part<Speech>, next: &Sender<Message<Speech>>) {
+    fn send(&self, part: Part<Task>, next: &Outbox) {
         let flow = Arc::clone(&self.flow);
-        // Fails only when the stage is gone, and then drops the ticket, which answers the job.
-        let _ = next.send(Message { flow, part });
+        next.send(Message { flow, part });
     }
 }
 

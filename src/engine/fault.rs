@@ -10,9 +10,18 @@ pub(crate) enum Place {
     Gpu,
 }
 
-/// Panics if the job's id asks for it: `fault:decode`, `fault:vad` or `fault:gpu`.
+/// Panics if the job's id asks for it: `fault:decode`, `fault:vad` or `fault:gpu`. Ends the process as
+/// native code would on the GPU thread for `fault:abort` and `fault:segfault`.
 #[cfg(feature = "faults")]
 pub(crate) fn inject(place: Place, id: &str) {
+    if let Place::Gpu = place {
+        if id.starts_with("fault:abort") {
+            std::process::abort();
+        }
+        if id.starts_with("fault:segfault") {
+            segfault();
+        }
+    }
     let asked = match place {
         Place::Decode => "fault:decode",
         Place::Vad => "fault:vad",
@@ -21,5 +30,28 @@ pub(crate) fn inject(place: Place, id: &str) {
     assert!(!id.starts_with(asked), "a fault on purpose in {place:?}");
 }
 
+/// Writes where no memory is.
+#[cfg(feature = "faults")]
+#[allow(unsafe_code)]
+fn segfault() {
+    // SAFETY: none: the process is meant to end here. The address is kept from the compiler, which
+    // would take the write for unreachable.
+    unsafe { std::hint::black_box(8 as *mut u8).write_volatile(1) }
+}
+
+/// Ends the process as a GPU's driver would when the models are loaded, if the environment asks for
+/// it: `OPUSCRIBE_FAULT_AT_LOAD`, unless the CPU was asked for.
+#[cfg(feature = "faults")]
+pub(crate) fn at_load(device: crate::options::Device) {
+    if std::env::var_os("OPUSCRIBE_FAULT_AT_LOAD").is_some()
+        && device != crate::options::Device::Cpu
+    {
+        std::process::abort();
+    }
+}
+
 #[cfg(not(feature = "faults"))]
 pub(crate) fn inject(_: Place, _: &str) {}
+
+#[cfg(not(feature = "faults"))]
+pub(crate) fn at_load(_: crate::options::Device) {}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -43,6 +44,9 @@ pub(crate) struct Summary {
     pub report: Report,
     pub input_samples: usize,
     pub timings: Timings,
+    /// Since when the answer is waited for, if not since the job was submitted: the end of an
+    /// utterance.
+    pub asked: Option<Instant>,
 }
 
 /// What every part of a job shares.
@@ -53,11 +57,17 @@ pub(crate) struct Flow {
     pub priority: Priority,
     pub cancel: Cancel,
     credit: Arc<Semaphore>,
-    place: Place,
+    /// None for a stream and its utterances, which are let in for good.
+    place: Option<Place>,
 }
 
 impl Flow {
-    pub fn new(id: Arc<str>, priority: Priority, cancel: Cancel, place: Place) -> Arc<Self> {
+    pub fn new(
+        id: Arc<str>,
+        priority: Priority,
+        cancel: Cancel,
+        place: Option<Place>,
+    ) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
             key: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -85,19 +95,21 @@ impl Flow {
 
     /// The job is settled: its place is free, whatever is still held of it.
     pub fn leave(&self) {
-        self.place.leave();
+        if let Some(place) = &self.place {
+            place.leave();
+        }
     }
 
     /// This thread works on the job as long as the result lives, and logs in its name.
     pub fn work(&self) -> AtWork<'_> {
         AtWork {
-            _place: self.place.work(),
+            _place: self.place.as_ref().map(Place::work),
             _log: log::job(&self.id),
         }
     }
 }
 
 pub(crate) struct AtWork<'flow> {
-    _place: admission::AtWork<'flow>,
+    _place: Option<admission::AtWork<'flow>>,
     _log: JobScope,
 }

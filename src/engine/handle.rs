@@ -183,7 +183,7 @@ pub(super) mod tests {
         let admission = Arc::new(Admission::new(1, 1));
         let cancel = Cancel::new(&shared.cancel_all, None);
         let place = Place::take(&admission, 1).unwrap();
-        let flow = Flow::new("id".into(), Priority::Batch, cancel.clone(), place);
+        let flow = Flow::new("id".into(), Priority::Batch, cancel.clone(), Some(place));
         let (reply, answer) = Reply::new();
         let handle = JobHandle {
             cancel: cancel.clone(),

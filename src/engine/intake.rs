@@ -7,19 +7,21 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::EngineInfo;
 use super::admission::{Admission, Full, Place};
-use super::decode::{self, Audio, Decoding, Turns};
-use super::flow::{Flow, Message};
+use super::decode::{self, Decoding, Turns, Worker};
+use super::detect::Arrival;
+use super::flow::Flow;
 use super::handle::JobHandle;
 use super::job::{EventSink, Input, Reply, Ticket};
 use super::stats::Stats;
+use super::stream::{Feed, Stream, StreamHandle, StreamSink};
 use crate::cancel::{Cancel, CancelAll, Cause};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{self, Log};
-use crate::options::{EngineOptions, JobOptions};
+use crate::options::{EngineOptions, JobOptions, StreamOptions};
 use crate::transcript::{Timings, Transcript};
 
 /// How long closing waits for a read that hangs before it leaves the thread behind. Such a thread
@@ -30,6 +32,8 @@ const HANGING_READ: Duration = Duration::from_secs(1);
 pub(crate) struct Intake {
     runtime: Runtime,
     jobs: mpsc::UnboundedSender<Admitted>,
+    /// Dropped when nothing more is taken in.
+    open: watch::Sender<()>,
     settling: mpsc::Sender<Infallible>,
     settled: mpsc::Receiver<Infallible>,
     admission: Arc<Admission>,
@@ -46,11 +50,14 @@ pub(crate) struct Shared {
     pub log: Log,
 }
 
-/// A job that has its place and is to be decoded.
-struct Admitted {
-    flow: Arc<Flow>,
-    ticket: Box<Ticket>,
-    input: Input,
+/// What is to be decoded: a job that has its place, or a stream.
+enum Admitted {
+    Job {
+        flow: Arc<Flow>,
+        ticket: Box<Ticket>,
+        input: Input,
+    },
+    Stream(Feed),
 }
 
 impl Intake {
@@ -58,17 +65,19 @@ impl Intake {
     /// that is what ends the stages.
     pub fn new(
         runtime: Runtime,
-        next: Sender<Message<Audio>>,
+        next: Sender<Arrival>,
         admission: Arc<Admission>,
         shared: Shared,
     ) -> Self {
         // Bounded by admission.
         let (jobs, admitted) = mpsc::unbounded_channel();
         let (settling, settled) = mpsc::channel(1);
+        let (open, _) = watch::channel(());
         runtime.spawn(start_each(admitted, next, shared.clone()));
         Self {
             runtime,
             jobs,
+            open,
             settling,
             settled,
             admission,
@@ -85,11 +94,7 @@ impl Intake {
     ) -> Result<JobHandle> {
         let submitted = Instant::now();
         let shared = &self.shared;
-        match shared.cancel_all.cause() {
-            Some(Cause::Failed(why)) => return Err(Error::failed(&why)),
-            Some(_) => return Err(Error::closed()),
-            None => {}
-        }
+        self.check_open()?;
         options.validate(&shared.info.recognizer.languages)?;
         let vad = options.vad.resolve(shared.options.vad);
         vad.map_or(Ok(()), |vad| vad.validate())?;
@@ -100,7 +105,12 @@ impl Intake {
             .and_then(|timeout| submitted.checked_add(timeout));
         let cancel = Cancel::new(&shared.cancel_all, deadline);
         let id: Arc<str> = options.id.as_deref().map_or_else(next_id, Arc::from);
-        let flow = Flow::new(Arc::clone(&id), options.priority, cancel.clone(), place);
+        let flow = Flow::new(
+            Arc::clone(&id),
+            options.priority,
+            cancel.clone(),
+            Some(place),
+        );
         let (reply, answer) = Reply::new();
         let handle = JobHandle {
             cancel,
@@ -118,6 +128,7 @@ impl Intake {
             progress: 0.0,
             submitted,
             engine: Arc::clone(&shared.info),
+            live: None,
             reply,
             options,
         });
@@ -125,7 +136,7 @@ impl Intake {
             let _job = log::job(&id);
             tracing::debug!(held_bytes, "taken in");
         });
-        let admitted = Admitted {
+        let admitted = Admitted::Job {
             flow,
             ticket,
             input,
@@ -133,6 +144,29 @@ impl Intake {
         // Fails when the engine has just been cancelled; the dropped ticket tells the handle.
         let _ = self.jobs.send(admitted);
         Ok(handle)
+    }
+
+    /// Opens a stream; never waits.
+    pub fn open_stream(&self, options: StreamOptions, events: StreamSink) -> Result<StreamHandle> {
+        let shared = &self.shared;
+        self.check_open()?;
+        let vad = options.validate(&shared.info.recognizer.languages, shared.options.vad)?;
+        let id: Arc<str> = options.job.id.as_deref().map_or_else(next_id, Arc::from);
+        let cancel = Cancel::new(&shared.cancel_all, None);
+        let flow = Flow::new(id, options.job.priority, cancel, None);
+        let stream = Stream::new(flow, options, vad, Arc::clone(&shared.info), events);
+        let (feed, handle) = Feed::new(stream, self.open.subscribe());
+        // Fails when the engine has just been cancelled; the dropped stream tells its end.
+        let _ = self.jobs.send(Admitted::Stream(feed));
+        Ok(handle)
+    }
+
+    fn check_open(&self) -> Result<()> {
+        match self.shared.cancel_all.cause() {
+            Some(Cause::Failed(why)) => Err(Error::failed(&why)),
+            Some(_) => Err(Error::closed()),
+            None => Ok(()),
+        }
     }
 
     fn place(&self, held_bytes: usize) -> Result<Place> {
@@ -175,11 +209,13 @@ impl Intake {
         let Self {
             runtime,
             jobs,
+            open,
             settling,
             mut settled,
             ..
         } = self;
         drop(jobs);
+        drop(open);
         join();
         drop(settling);
         // Nothing is ever sent: this ends when the last `deliver` has dropped its sender.
@@ -191,7 +227,7 @@ impl Intake {
 /// Starts the decoding of each job that comes.
 async fn start_each(
     mut admitted: mpsc::UnboundedReceiver<Admitted>,
-    next: Sender<Message<Audio>>,
+    next: Sender<Arrival>,
     shared: Shared,
 ) {
     let turns = Turns::default();
@@ -201,23 +237,31 @@ async fn start_each(
             _ = shared.cancel_all.cancelled() => return,
             job = admitted.recv() => job,
         };
-        let Some(Admitted {
-            flow,
-            ticket,
-            input,
-        }) = job
-        else {
-            return;
-        };
-        let decoding = Decoding {
+        let Some(admitted) = job else { return };
+        let worker = |flow| Worker {
             flow,
             turns: turns.clone(),
             log: shared.log.clone(),
             stats: Arc::clone(&shared.stats),
-            next: next.clone(),
-            timings: Timings::default(),
         };
-        tokio::spawn(decoding.run(ticket, input));
+        match admitted {
+            Admitted::Job {
+                flow,
+                ticket,
+                input,
+            } => {
+                let decoding = Decoding {
+                    worker: worker(flow),
+                    next: next.clone(),
+                    timings: Timings::default(),
+                };
+                tokio::spawn(decoding.run(ticket, input));
+            }
+            Admitted::Stream(feed) => {
+                let worker = worker(feed.flow());
+                tokio::spawn(feed.run(worker, next.clone()));
+            }
+        }
         // tokio runs the youngest task first. Each asks for its turn to decode before the next is
         // there, so that the last of many does not pass them all.
         tokio::task::yield_now().await;

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::EngineInfo;
 use super::flow::Summary;
+use super::stream::{Live, Owed};
 use crate::audio::{MaxDuration, Pcm, Source, samples_to_ms};
 use crate::error::{Error, Result};
 use crate::media::{self, MediaAudio};
@@ -75,6 +76,8 @@ pub(crate) struct Ticket {
     pub submitted: Instant,
     /// Of the engine that runs the job.
     pub engine: Arc<EngineInfo>,
+    /// The stream whose utterance it is.
+    pub live: Option<Live>,
     pub reply: Reply,
 }
 
@@ -96,17 +99,23 @@ impl Ticket {
 
 /// Answers at most once, because answering consumes it; dropped without an answer, say in a panic,
 /// it tells the waiting side so.
-pub(crate) struct Reply(oneshot::Sender<Result<Transcript>>);
+pub(crate) enum Reply {
+    Caller(oneshot::Sender<Result<Transcript>>),
+    Stream(Owed),
+}
 
 impl Reply {
     pub fn new() -> (Self, oneshot::Receiver<Result<Transcript>>) {
         let (sender, receiver) = oneshot::channel();
-        (Self(sender), receiver)
+        (Self::Caller(sender), receiver)
     }
 
     pub fn send(self, result: Result<Transcript>) {
-        // The other side is gone when the job was given up; then nobody waits for an answer.
-        let _ = self.0.send(result);
+        match self {
+            // The other side is gone when the job was given up; then nobody waits for an answer.
+            Self::Caller(sender) => drop(sender.send(result)),
+            Self::Stream(owed) => owed.pay(result),
+        }
     }
 }
 
@@ -131,6 +140,7 @@ impl Ticket {
             report,
             input_samples,
             timings,
+            asked,
         } = outcome.summary;
         let duration_ms = samples_to_ms(input_samples);
         let speech: Vec<SpeechSegment> = outcome
@@ -153,7 +163,7 @@ impl Ticket {
             duration_ms,
             packets: report.packets,
             warnings: report.warnings,
-            timings: finish_timings(timings, self.submitted, duration_ms),
+            timings: finish_timings(timings, asked.unwrap_or(self.submitted), duration_ms),
             device: self.engine.recognizer.device.clone(),
         };
         self.reply.send(Ok(transcript));
@@ -199,6 +209,7 @@ mod tests {
             progress: 0.0,
             submitted: Instant::now(),
             engine: shared().info,
+            live: None,
             reply: Reply::new().0,
         };
         for share in [0.2, 0.97, 0.9648, 0.97, 1.0, 0.98] {

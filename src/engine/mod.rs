@@ -16,7 +16,10 @@ mod queue;
 mod recognize;
 mod stage;
 mod stats;
+mod stream;
+mod text;
 mod times;
+mod way;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -27,20 +30,20 @@ pub use handle::JobHandle;
 pub use job::{Event, EventSink, Input};
 pub use stage::Build;
 pub use stats::StatsSnapshot;
+pub use stream::{StreamEvent, StreamHandle, StreamSink};
 pub use times::{Quantiles, TimeQuantiles};
 
 use crate::cancel::CancelAll;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Log, LogSink};
 use crate::memory;
-use crate::options::{EngineOptions, JobOptions};
+use crate::options::{EngineOptions, JobOptions, StreamOptions};
 use crate::opus;
 use crate::transcript::Transcript;
 use crate::vad::{Silero, Vad};
 use crate::whisper::{self, Recognizer, RecognizerInfo, Whisper};
 use admission::Admission;
-use decode::Audio;
-use flow::Message;
+use detect::Arrival;
 use intake::{Intake, Shared};
 use stage::Surroundings;
 use stats::Stats;
@@ -99,7 +102,10 @@ impl Engine {
             recognizer: Box::new({
                 let (model, device) = (options.model.clone(), options.device);
                 let threads = options.effective_threads();
-                move || Ok(Box::new(Whisper::load(&model, device, threads)?))
+                move || {
+                    fault::at_load(device);
+                    Ok(Box::new(Whisper::load(&model, device, threads)?))
+                }
             }),
         };
         Self::open_with(options, models, log)
@@ -116,8 +122,8 @@ impl Engine {
             runtime: runtime.handle().clone(),
         };
         let stats = &surroundings.stats;
-        let (to_vad, from_decode) = unbounded::<Message<Audio>>();
-        let (to_gpu, from_vad) = unbounded();
+        let (to_vad, from_decode) = unbounded::<Arrival>();
+        let (to_gpu, from_vad) = way::way();
         let (vad_ready, vad_opened) = bounded::<Result<()>>(1);
         let (gpu_ready, gpu_opened) = bounded::<Result<RecognizerInfo>>(1);
         let gpu = stage::spawn(
@@ -128,7 +134,7 @@ impl Engine {
             |recognizer| recognizer.info().clone(),
             {
                 let stats = Arc::clone(stats);
-                move |recognizer| recognize::run(&from_vad, recognizer, &stats)
+                move |recognizer| recognize::run(from_vad, recognizer, &stats)
             },
         )?;
         let vad = stage::spawn(
@@ -207,6 +213,13 @@ impl Engine {
             Some(intake) => intake.deliver(handle, done),
             None => done(Err(Error::closed())),
         }
+    }
+
+    /// Opens a live stream, which tells its `events` until the last. Fails for options that cannot
+    /// be; otherwise no stream is refused.
+    pub fn open_stream(&self, options: StreamOptions, events: StreamSink) -> Result<StreamHandle> {
+        let intake = self.intake.as_ref().ok_or_else(Error::closed)?;
+        intake.open_stream(options, events)
     }
 
     /// What the engine is made of.

@@ -4,65 +4,86 @@ use std::collections::VecDeque;
 
 use crate::options::Priority;
 
-/// After this many interactive turns in a row a waiting batch job gets one, so that a flood of
-/// interactive work slows batch work down and never stops it.
-const INTERACTIVE_TURNS: usize = 8;
+/// A turn of a class that waits comes after so many of the classes before it, so that a flood of
+/// urgent work slows the rest down and never stops it.
+const TURNS_BEFORE: usize = 8;
 
-/// Two queues of turns, each in the order in which their jobs were submitted: a job that another
-/// has overtaken in an earlier stage, or that needs a turn again, has its place.
+/// What goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    Interactive,
+    /// What is only a glimpse of what comes later. The turns are in the order of asking, so that
+    /// all get them as often.
+    Interim,
+    Batch,
+}
+
+const CLASSES: usize = 3;
+
+impl From<Priority> for Class {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Interactive => Self::Interactive,
+            Priority::Batch => Self::Batch,
+        }
+    }
+}
+
+/// Queues of turns, each in the order in which their jobs were submitted: a job that another has
+/// overtaken in an earlier stage, or that needs a turn again, has its place.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
-    interactive: VecDeque<(u64, T)>,
-    batch: VecDeque<(u64, T)>,
-    interactive_turns: usize,
+    classes: [VecDeque<(u64, T)>; CLASSES],
+    /// Turns of classes before it since a class that waits has had one.
+    passed: [usize; CLASSES],
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
         Self {
-            interactive: VecDeque::new(),
-            batch: VecDeque::new(),
-            interactive_turns: 0,
+            classes: Default::default(),
+            passed: Default::default(),
         }
     }
 }
 
 impl<T> Queue<T> {
     /// A turn for the job with this number; the turns of one job stay in order.
-    pub fn push(&mut self, priority: Priority, job: u64, turn: T) {
-        let queue = match priority {
-            Priority::Interactive => &mut self.interactive,
-            Priority::Batch => &mut self.batch,
+    pub fn push(&mut self, class: Class, job: u64, turn: T) {
+        let queue = &mut self.classes[class as usize];
+        let behind_it = match class {
+            Class::Interim => queue.len(),
+            _ => queue.partition_point(|(other, _)| *other <= job),
         };
-        let behind_it = queue.partition_point(|(other, _)| *other <= job);
         queue.insert(behind_it, (job, turn));
     }
 
     /// The job whose turn it is, and the turn.
     pub fn pop(&mut self) -> Option<(u64, T)> {
-        let batch_waits = !self.batch.is_empty();
-        if self.interactive.is_empty()
-            || (batch_waits && self.interactive_turns >= INTERACTIVE_TURNS)
-        {
-            self.interactive_turns = 0;
-            return self.batch.pop_front();
+        let waits = |class: &usize| !self.classes[*class].is_empty();
+        let due = |class: &usize| self.passed[*class] >= TURNS_BEFORE;
+        let class = (0..CLASSES)
+            .filter(waits)
+            .find(due)
+            .or_else(|| (0..CLASSES).find(waits))?;
+        let turn = self.classes[class].pop_front();
+        for (behind, queue) in self.classes.iter().enumerate().skip(class) {
+            let passed = &mut self.passed[behind];
+            let waits = behind > class && !queue.is_empty();
+            *passed = if waits { *passed + 1 } else { 0 };
         }
-        self.interactive_turns = if batch_waits {
-            self.interactive_turns + 1
-        } else {
-            0
-        };
-        self.interactive.pop_front()
+        turn
     }
 
     pub fn is_empty(&self) -> bool {
-        self.interactive.is_empty() && self.batch.is_empty()
+        self.classes.iter().all(VecDeque::is_empty)
     }
 
     /// Takes a job out, wherever it waits.
     pub fn remove(&mut self, job: u64) {
-        self.interactive.retain(|(other, _)| *other != job);
-        self.batch.retain(|(other, _)| *other != job);
+        for queue in &mut self.classes {
+            queue.retain(|(other, _)| *other != job);
+        }
     }
 }
 
@@ -80,10 +101,10 @@ mod tests {
     #[test]
     fn interactive_passes_batch_and_each_is_in_the_order_of_submission() {
         let mut queue = Queue::default();
-        queue.push(Priority::Batch, 11, ());
-        queue.push(Priority::Interactive, 2, ());
-        queue.push(Priority::Batch, 10, ());
-        queue.push(Priority::Interactive, 1, ());
+        queue.push(Class::Batch, 11, ());
+        queue.push(Class::Interactive, 2, ());
+        queue.push(Class::Batch, 10, ());
+        queue.push(Class::Interactive, 1, ());
         assert_eq!(drain(&mut queue), [1, 2, 10, 11]);
     }
 
@@ -91,7 +112,7 @@ mod tests {
     fn the_turns_of_a_job_stay_in_order() {
         let mut queue = Queue::default();
         for (job, turn) in [(2, 'c'), (1, 'a'), (2, 'd'), (1, 'b')] {
-            queue.push(Priority::Interactive, job, turn);
+            queue.push(Class::Interactive, job, turn);
         }
         let turns: String = std::iter::from_fn(|| queue.pop())
             .map(|(_, turn)| turn)
@@ -102,32 +123,55 @@ mod tests {
     #[test]
     fn a_job_that_needs_another_turn_keeps_its_place_in_its_class() {
         let mut queue = Queue::default();
-        queue.push(Priority::Batch, 1, ());
-        queue.push(Priority::Batch, 2, ());
+        queue.push(Class::Batch, 1, ());
+        queue.push(Class::Batch, 2, ());
         let (first, ()) = queue.pop().unwrap();
-        queue.push(Priority::Batch, first, ());
-        queue.push(Priority::Interactive, 9, ());
+        queue.push(Class::Batch, first, ());
+        queue.push(Class::Interactive, 9, ());
         assert_eq!(drain(&mut queue), [9, 1, 2]);
     }
 
     #[test]
     fn a_flood_of_interactive_work_cannot_starve_batch() {
         let mut queue = Queue::default();
-        queue.push(Priority::Batch, 0, ());
+        queue.push(Class::Batch, 0, ());
         for job in 1..100 {
-            queue.push(Priority::Interactive, job, ());
+            queue.push(Class::Interactive, job, ());
         }
         let turn = drain(&mut queue).iter().position(|job| *job == 0);
-        assert_eq!(turn, Some(INTERACTIVE_TURNS));
+        assert_eq!(turn, Some(TURNS_BEFORE));
+    }
+
+    #[test]
+    fn interims_come_between_and_take_turns_among_themselves() {
+        let mut queue = Queue::default();
+        queue.push(Class::Batch, 0, ());
+        queue.push(Class::Interim, 5, ());
+        queue.push(Class::Interim, 3, ());
+        queue.push(Class::Interactive, 9, ());
+        assert_eq!(drain(&mut queue), [9, 5, 3, 0]);
+    }
+
+    #[test]
+    fn a_flood_of_finals_leaves_interims_and_batch_their_turns() {
+        let mut queue = Queue::default();
+        queue.push(Class::Batch, 1, ());
+        queue.push(Class::Interim, 0, ());
+        for job in 2..100 {
+            queue.push(Class::Interactive, job, ());
+        }
+        let order = drain(&mut queue);
+        let at = |job| order.iter().position(|other| *other == job);
+        assert_eq!((at(0), at(1)), (Some(TURNS_BEFORE), Some(TURNS_BEFORE + 1)));
     }
 
     #[test]
     fn jobs_that_are_given_up_leave_and_the_others_keep_their_order() {
         let mut queue = Queue::default();
         for job in 0..6 {
-            queue.push(Priority::Interactive, job, ());
+            queue.push(Class::Interactive, job, ());
         }
-        queue.push(Priority::Batch, 9, ());
+        queue.push(Class::Batch, 9, ());
         queue.remove(9);
         queue.remove(2);
         assert_eq!(drain(&mut queue), [0, 1, 3, 4, 5]);
@@ -141,7 +185,7 @@ mod tests {
             let mut queue = Queue::default();
             // What must come out: of its class the job that was submitted first.
             let mut expected: [BTreeSet<u64>; 2] = Default::default();
-            let priorities = [Priority::Interactive, Priority::Batch];
+            let priorities = [Class::Interactive, Class::Batch];
             for step in 0..STEPS {
                 // Not in the order in which they come.
                 let job = u64::from(step ^ 3);

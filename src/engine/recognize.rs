@@ -1,23 +1,32 @@
 //! Third stage, the thread `opuscribe-gpu`: windows to text, one window a turn.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::Receiver;
-
 use super::detect::Speech;
 use super::fault::{self, Place};
 use super::flow::{Flow, Message, Part, Summary};
 use super::job::{Event, Outcome, Ticket, elapsed_ms};
-use super::queue::Queue;
+use super::queue::{Class, Queue};
 use super::stage::Supervised;
 use super::stats::Stats;
-use crate::audio::{SAMPLE_RATE_HZ, Timeline, samples_to_ms};
+use super::stream::{Growing, Growth, Previous};
+use super::text::{append, place};
+use super::way::Inbox;
+use crate::audio::{Timeline, samples_to_ms};
 use crate::error::{Error, Result};
-use crate::transcript::{EmptyReason, Segment, Word};
-use crate::whisper::{Recognition, Recognizer, Request, Window, WindowSegment, WindowWord};
+use crate::transcript::{EmptyReason, Segment};
+use crate::whisper::{Recognition, Recognizer, Request, Window};
+
+/// What comes to this stage of a job between its beginning and its end.
+pub(crate) enum Task {
+    Speech(Speech),
+    /// Of an utterance that is being spoken.
+    Growth(Growth),
+}
 
 /// A job between its windows, with what the ones behind it gave.
 struct Recognizing {
@@ -27,8 +36,10 @@ struct Recognizing {
     ahead: VecDeque<Speech>,
     /// Set when nothing more comes.
     end: Option<Summary>,
-    /// The job is in the queue.
-    queued: bool,
+    /// Where the job is in the queue.
+    queued: Option<Class>,
+    /// The part of an utterance that is being spoken.
+    growing: Option<Growing>,
     speech: Vec<Range<usize>>,
     text: String,
     segments: Vec<Segment>,
@@ -38,24 +49,22 @@ struct Recognizing {
 }
 
 /// Runs until the stage before is gone and its last job is done.
-pub(crate) fn run(
-    mailbox: &Receiver<Message<Speech>>,
-    recognizer: Supervised<dyn Recognizer>,
-    stats: &Stats,
-) {
+pub(crate) fn run(inbox: Inbox, recognizer: Supervised<dyn Recognizer>, stats: &Stats) {
     let mut stage = Stage {
         recognizer,
+        inbox,
         jobs: HashMap::new(),
         queue: Queue::default(),
+        previous: Previous::default(),
     };
     loop {
         if stage.queue.is_empty() {
-            match mailbox.recv() {
-                Ok(message) => stage.take(message),
-                Err(_) => return,
+            match stage.inbox.wait() {
+                Some(message) => stage.take(message),
+                None => return,
             }
         }
-        for message in mailbox.try_iter() {
+        while let Some(message) = stage.inbox.next() {
             stage.take(message);
         }
         stage.drop_given_up();
@@ -67,28 +76,30 @@ pub(crate) fn run(
 
 struct Stage {
     recognizer: Supervised<dyn Recognizer>,
+    inbox: Inbox,
     jobs: HashMap<u64, Recognizing>,
-    /// Jobs with a window that waits.
+    /// Jobs with a window that waits, and utterances of which an interim is wanted.
     queue: Queue<()>,
+    previous: Previous,
 }
 
 impl Stage {
-    fn take(&mut self, Message { flow, part }: Message<Speech>) {
+    fn take(&mut self, Message { flow, part }: Message<Task>) {
         let key = flow.key;
         match part {
             Part::Begin(ticket) => {
                 self.jobs.insert(key, Recognizing::new(flow, *ticket));
             }
-            Part::Piece(speech) => {
+            Part::Piece(task) => {
                 // What follows a failure is dropped with its credit.
                 let Some(job) = self.jobs.get_mut(&key) else {
                     return;
                 };
-                job.hear(speech);
-                if !job.queued && !job.ahead.is_empty() {
-                    job.queued = true;
-                    self.queue.push(flow.priority, key, ());
+                match task {
+                    Task::Speech(speech) => job.hear(speech),
+                    Task::Growth(growth) => job.grow(growth),
                 }
+                self.enqueue(key);
             }
             Part::End(Ok(summary)) => {
                 if let Some(job) = self.jobs.get_mut(&key) {
@@ -117,18 +128,39 @@ impl Stage {
         let outcome = {
             let _at_work = flow.work();
             let started = Instant::now();
-            let outcome = job.recognize(&mut self.recognizer);
+            let outcome = if job.queued.take() == Some(Class::Interim) {
+                job.glimpse(&mut self.recognizer, &self.previous, &self.inbox)
+            } else {
+                job.recognize(&mut self.recognizer, &self.previous)
+            };
             let took_ms = elapsed_ms(started);
             job.inference_ms += took_ms;
             stats.recognized(took_ms);
             outcome
         };
-        job.queued = !job.ahead.is_empty();
-        match outcome {
-            Err(error) => self.fail(key, error),
-            Ok(()) if job.queued => self.queue.push(flow.priority, key, ()),
-            Ok(()) => self.complete_if_done(key),
+        if let Err(error) = outcome {
+            return self.fail(key, error);
         }
+        self.enqueue(key);
+        self.complete_if_done(key);
+    }
+
+    /// A window that waits goes before an interim, and a job has one turn at a time.
+    fn enqueue(&mut self, key: u64) {
+        let Some(job) = self.jobs.get_mut(&key) else {
+            return;
+        };
+        let wanted = job.wants();
+        if wanted == job.queued {
+            return;
+        }
+        if job.queued.is_some() {
+            self.queue.remove(key);
+        }
+        if let Some(class) = wanted {
+            self.queue.push(class, key, ());
+        }
+        job.queued = wanted;
     }
 
     fn fail(&mut self, key: u64, error: Error) {
@@ -136,7 +168,7 @@ impl Stage {
             return;
         };
         job.flow.stop();
-        if job.queued {
+        if job.queued.is_some() {
             self.queue.remove(key);
         }
         job.ticket.fail(error);
@@ -147,6 +179,9 @@ impl Stage {
         if self.jobs.get(&key).is_some_and(done)
             && let Some(job) = self.jobs.remove(&key)
         {
+            if let Some(live) = &job.ticket.live {
+                self.previous.keep(live, &job.text);
+            }
             job.complete();
         }
     }
@@ -154,12 +189,14 @@ impl Stage {
 
 impl Recognizing {
     fn new(flow: Arc<Flow>, ticket: Ticket) -> Self {
+        let growing = ticket.live.clone();
         Self {
+            growing: growing.map(|live| Growing::new(live, &flow.cancel)),
             flow,
             ticket,
             ahead: VecDeque::new(),
             end: None,
-            queued: false,
+            queued: None,
             speech: Vec::new(),
             text: String::new(),
             segments: Vec::new(),
@@ -181,7 +218,71 @@ impl Recognizing {
         }
     }
 
-    fn recognize(&mut self, recognizer: &mut Supervised<dyn Recognizer>) -> Result<()> {
+    fn grow(&mut self, growth: Growth) {
+        if let Some(growing) = &mut self.growing {
+            growing.take(growth);
+        }
+    }
+
+    /// What the job's next turn is for.
+    fn wants(&self) -> Option<Class> {
+        if !self.ahead.is_empty() {
+            return Some(self.flow.priority.into());
+        }
+        // The speech of an utterance comes with its last window.
+        let growing = self.growing.as_ref().filter(|_| self.speech.is_empty());
+        growing?.wants_interim().then_some(Class::Interim)
+    }
+
+    /// The utterance as far as it has been spoken.
+    fn glimpse(
+        &mut self,
+        recognizer: &mut Supervised<dyn Recognizer>,
+        previous: &Previous,
+        inbox: &Inbox,
+    ) -> Result<()> {
+        let Some(growing) = &mut self.growing else {
+            return Ok(());
+        };
+        let prompt = prompt(&self.ticket, previous);
+        let interim = growing.interim();
+        let cancel = inbox.until_urgent(&interim.cancel);
+        let mut request = request(
+            &self.ticket,
+            self.language,
+            prompt.as_deref(),
+            &interim.speech,
+        );
+        if !interim.rehearses {
+            (request.draft, request.beam_size, request.words) = (true, 1, false);
+        }
+        let started = Instant::now();
+        let outcome = recognizer.call(|model| {
+            fault::inject(Place::Gpu, &self.flow.id);
+            model.recognize(&interim.audio, &request, &cancel)
+        });
+        match outcome {
+            Ok(recognition) => {
+                let text = recognition.segments.iter().map(|s| s.text.as_str());
+                growing.hear(&self.text, &text.collect::<String>());
+                growing.keep(recognition, &interim, prompt.map(Cow::into_owned));
+                growing.took(elapsed_ms(started));
+                Ok(())
+            }
+            // Given up for what is more urgent, and not the utterance with it.
+            Err(_) if cancel.cause().is_some() && self.flow.cancel.cause().is_none() => {
+                growing.try_again();
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn recognize(
+        &mut self,
+        recognizer: &mut Supervised<dyn Recognizer>,
+        previous: &Previous,
+    ) -> Result<()> {
         let Some(speech) = self.ahead.front_mut() else {
             return Ok(());
         };
@@ -192,28 +293,36 @@ impl Recognizing {
         let Window {
             audio, timeline, ..
         } = &window;
-        let options = &self.ticket.options;
-        let heard = self.language.map(|(language, _)| language);
-        let asked = options.language.as_deref().filter(|code| *code != "auto");
-        let request = Request {
-            language: asked.or(heard),
-            translate: options.translate,
-            initial_prompt: options.initial_prompt.as_deref(),
-            beam_size: options.beam_size,
-            temperatures: &options.temperatures,
-            words: options.word_timestamps,
-            speech: &window.speech,
-        };
+        let prompt = prompt(&self.ticket, previous);
+        let spans = timeline.spans();
+        let rehearsed = self
+            .growing
+            .as_mut()
+            .and_then(|growing| growing.rehearsed(spans, prompt.as_deref()));
         let cancel = &self.flow.cancel;
         tracing::debug!(
             start_ms = samples_to_ms(timeline.start(0)),
             window_ms = samples_to_ms(audio.len()),
+            rehearsed = rehearsed.is_some(),
             "recognizing"
         );
-        let recognition = recognizer.call(|model| {
-            fault::inject(Place::Gpu, &self.flow.id);
-            model.recognize(audio, &request, cancel)
-        })?;
+        let mut recognition = if let Some(recognition) = rehearsed {
+            recognition
+        } else {
+            let request = request(
+                &self.ticket,
+                self.language,
+                prompt.as_deref(),
+                &window.speech,
+            );
+            recognizer.call(|model| {
+                fault::inject(Place::Gpu, &self.flow.id);
+                model.recognize(audio, &request, cancel)
+            })?
+        };
+        if let Some(growing) = &mut self.growing {
+            growing.settle(&mut recognition.segments, samples_to_ms(audio.len()) as i64);
+        }
         let first_new = self.segments.len();
         self.add(recognition, timeline);
         for segment in &self.segments[first_new..] {
@@ -238,7 +347,14 @@ impl Recognizing {
         }
     }
 
-    fn complete(self) {
+    fn complete(mut self) {
+        let left = self.growing.as_mut().and_then(Growing::finish);
+        if let Some(left) = left
+            && let Some(last) = self.segments.last_mut()
+        {
+            self.text.push_str(&left);
+            last.text.push_str(&left);
+        }
         let mut summary = self.end.unwrap_or_default();
         summary.timings.inference_ms = self.inference_ms;
         self.ticket.complete(Outcome {
@@ -252,89 +368,29 @@ impl Recognizing {
     }
 }
 
-/// Whisper writes its own spaces, so segments are joined as they are. Only between two windows,
-/// where it does not know what went before, one may be missing between words.
-fn append(text: &mut String, next: &str, starts_window: bool) {
-    let ends_in_word = text.ends_with(|last: char| !last.is_whitespace());
-    let begins_with_word = next.starts_with(|first: char| first.is_ascii_alphanumeric());
-    if starts_window && ends_in_word && begins_with_word {
-        text.push(' ');
-    }
-    text.push_str(next);
+/// What goes before a window of the job.
+fn prompt<'job>(ticket: &'job Ticket, previous: &Previous) -> Option<Cow<'job, str>> {
+    let initial = ticket.options.initial_prompt.as_deref();
+    previous.prompt(ticket.live.as_ref(), initial)
 }
 
-/// Moves a segment from the window's timeline to the input's.
-fn place(segment: &WindowSegment, timeline: &Timeline) -> Segment {
-    let sample = |ms: i64| ms.max(0).unsigned_abs() as usize * SAMPLE_RATE_HZ as usize / 1000;
-    let times = |start_ms: i64, end_ms: i64| {
-        let start_ms = samples_to_ms(timeline.start(sample(start_ms)));
-        let end_ms = samples_to_ms(timeline.end(sample(end_ms)));
-        (start_ms, end_ms.max(start_ms))
-    };
-    let word = |word: &WindowWord| {
-        let (start_ms, end_ms) = times(word.start_ms, word.end_ms);
-        Word {
-            start_ms,
-            end_ms,
-            text: word.text.clone(),
-            probability: word.probability,
-        }
-    };
-    let (start_ms, end_ms) = times(segment.start_ms, segment.end_ms);
-    Segment {
-        start_ms,
-        end_ms,
-        words: segment
-            .words
-            .as_ref()
-            .map(|words| words.iter().map(word).collect()),
-        text: segment.text.trim().to_owned(),
-        avg_log_prob: segment.avg_log_prob,
-        no_speech_probability: segment.no_speech_probability,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn joined(windows: &[&[&str]]) -> String {
-        let mut text = String::new();
-        for window in windows {
-            for (index, segment) in window.iter().enumerate() {
-                append(&mut text, segment, index == 0);
-            }
-        }
-        text
-    }
-
-    #[test]
-    fn segments_keep_whispers_own_spaces_and_windows_never_glue_words() {
-        assert_eq!(
-            joined(&[&[" And so", ", my"], &[" fellow"]]),
-            " And so, my fellow"
-        );
-        assert_eq!(joined(&[&[" one"], &["two"]]), " one two");
-        assert_eq!(joined(&[&["你好"], &["世界"]]), "你好世界");
-    }
-
-    #[test]
-    fn times_that_lie_past_the_window_or_before_it_stay_on_the_timeline() {
-        let timeline = Timeline::new(vec![16_000..32_000, 160_000..176_000]);
-        let at = |start_ms, end_ms| {
-            let segment = WindowSegment {
-                start_ms,
-                end_ms,
-                text: " x ".into(),
-                avg_log_prob: 0.0,
-                no_speech_probability: 0.0,
-                words: None,
-            };
-            let placed = place(&segment, &timeline);
-            (placed.start_ms, placed.end_ms)
-        };
-        assert_eq!(at(0, 1000), (1000.0, 2000.0));
-        assert_eq!(at(1000, 30_000), (10_000.0, 11_000.0));
-        assert_eq!(at(-20, 0), (1000.0, 1000.0));
+/// What the job asks of one of its windows.
+fn request<'job>(
+    ticket: &'job Ticket,
+    heard: Option<(&'static str, f32)>,
+    prompt: Option<&'job str>,
+    speech: &'job [f32],
+) -> Request<'job> {
+    let options = &ticket.options;
+    let asked = options.language.as_deref().filter(|code| *code != "auto");
+    Request {
+        language: asked.or(heard.map(|(language, _)| language)),
+        translate: options.translate,
+        initial_prompt: prompt,
+        beam_size: options.beam_size,
+        temperatures: &options.temperatures,
+        words: options.word_timestamps,
+        draft: false,
+        speech,
     }
 }

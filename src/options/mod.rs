@@ -1,10 +1,12 @@
 //! Options of the engine and of a job: defaults, ranges, validation. No IO.
 
+mod stream;
 mod vad;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use stream::{Resume, StreamOptions};
 pub use vad::{JobVad, VadOptions, VadOverrides};
 
 use crate::error::{Error, Result};

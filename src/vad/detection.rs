@@ -2,14 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Segmenter, Vad, VadState, WINDOW_SAMPLES};
+use super::{MAX_CALL_SAMPLES, Segmenter, Vad, VadState, WINDOW_SAMPLES};
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::options::VadOptions;
-
-/// Windows in one call of the network, about 8 s: enough that the call's own cost vanishes, little
-/// enough that giving up is noticed within 20 ms.
-const WINDOWS_PER_CALL: usize = 256;
 
 /// Where one input has speech. The network's state is born and dies with it.
 pub struct Detection {
@@ -128,7 +124,7 @@ impl Following {
         cancel: &Cancel,
         segments: &mut Vec<Range<usize>>,
     ) -> Result<()> {
-        for slice in self.rest[..samples].chunks(WINDOWS_PER_CALL * WINDOW_SAMPLES) {
+        for slice in self.rest[..samples].chunks(MAX_CALL_SAMPLES) {
             cancel.check()?;
             let known = self.probabilities.len();
             vad.probabilities(&mut self.state, slice, &mut self.probabilities)?;

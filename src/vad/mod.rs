@@ -1,10 +1,13 @@
 //! Voice activity detection: where in the audio somebody speaks.
 
 mod detection;
+mod endpoint;
 mod segmenter;
 mod silero;
+mod tracker;
 
 pub use detection::Detection;
+pub use endpoint::{Boundary, Endpointer};
 pub use segmenter::{Segmenter, segments};
 pub use silero::Silero;
 
@@ -12,6 +15,9 @@ use crate::error::Result;
 
 /// New samples a window, 32 ms at 16 kHz (Silero).
 pub const WINDOW_SAMPLES: usize = 512;
+/// Samples in one call of the network, about 8 s: enough that the call's own cost vanishes, little
+/// enough that giving up is noticed within 20 ms.
+pub const MAX_CALL_SAMPLES: usize = 256 * WINDOW_SAMPLES;
 /// Samples of the previous window that go before the new ones (Silero). Without them the network
 /// answers near zero for everything, and says nothing.
 pub const CONTEXT_SAMPLES: usize = 64;

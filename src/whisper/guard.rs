@@ -14,7 +14,7 @@ use crate::error::Result;
 const MIN_AVG_LOG_PROB: f32 = -1.0;
 /// A sized window loses some of what the full one hears in a recording of one to three seconds, the
 /// more the larger the model is, and is less sure then: docs/benchmarks.md.
-const MIN_AVG_LOG_PROB_SIZED: f32 = -0.6;
+pub const MIN_AVG_LOG_PROB_SIZED: f32 = -0.6;
 /// A text that zlib makes this many times shorter repeats itself (the paper's figure).
 const MAX_COMPRESSION_RATIO: f32 = 2.4;
 /// zlib's own default.
@@ -134,6 +134,19 @@ impl Attempt {
         is_all_repetition(&ids, 2)
     }
 
+    /// People do say a thing again. A decoder that has lost its way does not end by itself, and not
+    /// with the same words in a window of another size.
+    fn says_the_same(&self, other: &Self) -> bool {
+        let ids = |attempt: &Self| -> Vec<i32> { attempt.tokens().map(|token| token.id).collect() };
+        let ended = |attempt: &Self| attempt.end == End::Complete && !is_loop(&ids(attempt));
+        let spoken = |attempt: &Self| -> String {
+            let written = attempt.segments.iter().flat_map(|s| s.text.chars());
+            let letters = written.filter(|letter| letter.is_alphanumeric());
+            letters.flat_map(char::to_lowercase).collect()
+        };
+        ended(self) && ended(other) && spoken(self) == spoken(other)
+    }
+
     fn compression_ratio(&self) -> f32 {
         let text: String = self.segments.iter().map(|s| s.text.as_str()).collect();
         let compressed = compress_to_vec_zlib(text.as_bytes(), ZLIB_LEVEL);
@@ -182,6 +195,12 @@ pub fn climb(
             temperature = next.temperature,
             "the text cannot be believed"
         );
+        let again = best
+            .as_ref()
+            .is_some_and(|(_, best)| best.says_the_same(&attempt));
+        if doubt == Doubt::Repetition && again {
+            return Ok(Some(attempt));
+        }
         let rank = (doubt != Doubt::Repetition, attempt.avg_log_prob());
         if best.as_ref().is_none_or(|(best, _)| rank > *best) {
             best = Some((rank, attempt));
@@ -262,6 +281,26 @@ mod tests {
         assert_eq!(song.doubt(AUDIO_MS, true), Some(Doubt::Repetition));
         song.segments[0].text = sentence.into();
         assert_eq!(song.doubt(AUDIO_MS, true), None);
+    }
+
+    #[test]
+    fn a_repetition_is_believed_when_the_next_window_hears_it_too_and_a_loop_never() {
+        let mut song = sure();
+        song.segments[0].text = "what you can do for your country ".repeat(8);
+        assert_eq!(song.doubt(AUDIO_MS, true), Some(Doubt::Repetition));
+        let heard_twice = [song.clone(), song.clone(), sure()];
+        assert_eq!(climbed(&heard_twice), (Some(song.clone()), 2));
+        let mut other = song.clone();
+        other.segments[0].text = "What you can do, for your country. ".repeat(8);
+        assert_eq!(
+            climbed(&[song.clone(), other.clone()]),
+            (Some(other.clone()), 2)
+        );
+        other.segments[0].text += "no";
+        assert_eq!(climbed(&[song.clone(), other, sure()]), (Some(sure()), 3));
+        assert_eq!(climbed(&[looping(), looping(), sure()]).1, 3);
+        song.end = End::Repetition;
+        assert_eq!(climbed(&[song.clone(), song, sure()]).1, 3);
     }
 
     #[test]

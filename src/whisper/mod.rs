@@ -40,6 +40,9 @@ pub struct Request<'job> {
     pub temperatures: &'job [f32],
     /// Find out when each word was said.
     pub words: bool,
+    /// A glimpse of what will be heard again: the first try alone, and no text where that one lost its
+    /// way.
+    pub draft: bool,
     /// Probability of speech in each 32 ms of the window; empty where nobody looked for speech.
     pub speech: &'job [f32],
 }
@@ -54,6 +57,7 @@ impl Default for Request<'_> {
             beam_size: 1,
             temperatures: &[0.0],
             words: false,
+            draft: false,
             speech: &[],
         }
     }

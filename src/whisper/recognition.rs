@@ -56,7 +56,13 @@ impl Recognizer for Whisper {
                     word.end_ms += offset_ms;
                 }
                 if evidence.contradicts(&segment) {
-                    tracing::debug!(text = segment.text, "nobody seems to have said this");
+                    // Not the text: that is the user's own.
+                    tracing::debug!(
+                        start_ms = segment.start_ms,
+                        avg_log_prob = segment.avg_log_prob,
+                        no_speech_probability = segment.no_speech_probability,
+                        "nobody seems to have said this"
+                    );
                 } else {
                     segments.push(segment);
                 }

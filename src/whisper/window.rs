@@ -64,6 +64,18 @@ pub struct Packer {
 }
 
 impl Packer {
+    /// A segment is not cut in its first samples, nor so soon behind a cut.
+    pub const UNCUT_SAMPLES: usize = MAX_WINDOW_SAMPLES - SPLIT_SEARCH_SAMPLES;
+
+    /// For an input that is heard from sample `start` on, which is a multiple of [`STEP_SAMPLES`].
+    #[must_use]
+    pub fn starting_at(start: usize) -> Self {
+        Self {
+            start,
+            ..Self::default()
+        }
+    }
+
     /// Takes the next samples of the input, and the next probabilities of speech, one for each
     /// [`STEP_SAMPLES`]; they may lag behind, and there are none where nobody looks.
     pub fn hear(&mut self, pcm: &[f32], probabilities: &[f32]) {
@@ -116,6 +128,39 @@ impl Packer {
         self.spans.is_empty() && self.packed.is_none()
     }
 
+    /// Where in the growing segment that begins at `start` the part begins that no window has yet.
+    #[must_use]
+    pub fn part(&self, start: usize) -> usize {
+        self.packed.unwrap_or(start)
+    }
+
+    /// The samples of `range`, which are not settled yet, and their probabilities of speech as a
+    /// window has them that begins at `start`.
+    #[must_use]
+    pub fn excerpt(&self, start: usize, range: Range<usize>) -> (Vec<f32>, Vec<f32>) {
+        // As many as have their middle before the sample.
+        let steps = |sample: usize| (sample - start + STEP_SAMPLES / 2 - 1) / STEP_SAMPLES;
+        let speech = (steps(range.start)..steps(range.end))
+            .filter_map(|step| self.probability(start + step * STEP_SAMPLES + STEP_SAMPLES / 2))
+            .collect();
+        let audio = range.start - self.start..range.end - self.start;
+        (self.audio[audio].to_vec(), speech)
+    }
+
+    /// The quietest place of `range`, which is not settled yet.
+    #[must_use]
+    pub fn quietest(&self, range: Range<usize>) -> usize {
+        let audio = range.start - self.start..range.end - self.start;
+        self.start + quietest(&self.audio, audio)
+    }
+
+    /// Of the 32 ms around the sample, or the last there is; none where nobody looked.
+    fn probability(&self, sample: usize) -> Option<f32> {
+        let step = sample / STEP_SAMPLES - self.start / STEP_SAMPLES;
+        let last = self.probabilities.last();
+        self.probabilities.get(step).or(last).copied()
+    }
+
     /// Cuts pieces of a window's length off a segment and gives back where the rest begins.
     fn split(&mut self, from: usize, end: usize, windows: &mut VecDeque<Window>) -> usize {
         let mut from = from;
@@ -129,6 +174,9 @@ impl Packer {
     }
 
     fn add(&mut self, piece: Range<usize>, windows: &mut VecDeque<Window>) {
+        if piece.is_empty() {
+            return;
+        }
         self.give_out_before(piece.start, windows);
         if self.window.len() + piece.len() > MAX_WINDOW_SAMPLES {
             self.finish(windows);
@@ -141,19 +189,16 @@ impl Packer {
 
     /// Appends the probabilities up to the window's end, each from the middle of its 32 ms.
     fn judge(&mut self, piece: &Range<usize>) {
-        let Some(&last) = self.probabilities.last() else {
-            return;
-        };
         let before = self.window.len() - piece.len();
         loop {
             let middle = self.speech.len() * STEP_SAMPLES + STEP_SAMPLES / 2;
             if middle >= self.window.len() {
                 return;
             }
-            let at = piece.start + middle.saturating_sub(before);
-            let step = at / STEP_SAMPLES - self.start / STEP_SAMPLES;
-            self.speech
-                .push(*self.probabilities.get(step).unwrap_or(&last));
+            match self.probability(piece.start + middle.saturating_sub(before)) {
+                Some(probability) => self.speech.push(probability),
+                None => return,
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 // Each file of tests is a crate of its own and uses what it needs.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod live;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
@@ -68,6 +70,11 @@ pub struct Script {
     pub vads_dropped: Arc<AtomicUsize>,
     /// The context is at work.
     pub in_use: Arc<AtomicBool>,
+    /// Every level of the window is a word, and one that lasts less than half a second at its end is
+    /// heard wrongly.
+    pub every_word: bool,
+    /// What each window was to go on from.
+    pub prompts: Arc<Mutex<Vec<Option<String>>>>,
 }
 
 impl Drop for EchoRecognizer {
@@ -86,9 +93,11 @@ impl Recognizer for EchoRecognizer {
     fn recognize(
         &mut self,
         window: &[f32],
-        _: &Request<'_>,
+        request: &Request<'_>,
         cancel: &Cancel,
     ) -> Result<Recognition> {
+        let prompt = request.initial_prompt.map(String::from);
+        self.script.prompts.lock().unwrap().push(prompt);
         assert_eq!(
             std::thread::current().id(),
             self.owner,
@@ -118,6 +127,10 @@ impl Recognizer for EchoRecognizer {
 impl EchoRecognizer {
     fn echo(&self, window: &[f32], cancel: &Cancel) -> Result<String> {
         assert!(window.len() <= MAX_WINDOW_SAMPLES, "the window is too long");
+        if self.script.every_word {
+            cancel.check()?;
+            return Ok(words(window));
+        }
         let loud = window.iter().find(|sample| sample.abs() > 0.1);
         let word = format!("w{}", (loud.copied().unwrap_or(0.0) * 100.0).round());
         if word == "w66" {
@@ -139,6 +152,23 @@ impl EchoRecognizer {
             word => format!(" {word}"),
         })
     }
+}
+
+/// A word for each stretch of one loud level.
+fn words(window: &[f32]) -> String {
+    let level = |sample: &f32| (sample * 100.0).round() as i32;
+    let runs: Vec<&[f32]> = window.chunk_by(|a, b| level(a) == level(b)).collect();
+    let last = runs.len().saturating_sub(1);
+    let loud = runs
+        .iter()
+        .enumerate()
+        .filter(|(_, run)| level(&run[0]) > 10);
+    let word = |(at, run): (usize, &&[f32])| {
+        let is_half_heard = at == last && run.len() < SECOND / 2;
+        level(&run[0]) + i32::from(is_half_heard)
+    };
+    loud.map(word)
+        .fold(String::new(), |text, heard| text + &format!(" w{heard}"))
 }
 
 impl Script {

@@ -10,8 +10,8 @@ use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperState};
 
 use super::align;
 use super::full::{self, Parameters, Strategy};
-use super::greedy::Limits;
-use super::guard::{self, Attempt, Try};
+use super::greedy::{self, Limits};
+use super::guard::{self, Attempt, Doubt, Try};
 use super::interrupt;
 use super::mel::{BINS, LogMel};
 use super::rules::Vocabulary;
@@ -197,7 +197,18 @@ impl Whisper {
             self.listen(&mut listening, sized, task)?;
             language.insert(self.detected_language()?).0
         };
-        let order = guard::tries(task.request.temperatures, sized < FULL_POSITIONS);
+        let mut order = guard::tries(task.request.temperatures, sized < FULL_POSITIONS);
+        if task.request.draft {
+            return match order.next() {
+                None => Ok(None),
+                Some(first) => {
+                    let attempt = self.attempt(&mut listening, first, task, language)?;
+                    let doubt = attempt.doubt(listening.audio_ms, true);
+                    let found_its_way = matches!(doubt, None | Some(Doubt::LowProbability));
+                    Ok(found_its_way.then_some(attempt))
+                }
+            };
+        }
         guard::climb(order, listening.audio_ms, |next| {
             self.attempt(&mut listening, next, task, language)
         })
@@ -289,7 +300,11 @@ impl Whisper {
             tokens: TOKENS_AT_ONCE + TOKENS_PER_SECOND * seconds,
         };
         let vocabulary = &self.vocabulary;
-        let decoded = second_look::decode(&mut network, vocabulary, limits)?;
+        let decoded = if task.request.draft {
+            greedy::decode(&mut network, vocabulary, limits)?
+        } else {
+            second_look::decode(&mut network, vocabulary, limits)?
+        };
         let text = |id| self.context.token_to_bytes(id).unwrap_or_default();
         let tokens = &decoded.tokens;
         let cut = timestamps::segments(tokens, vocabulary, audio_ms, no_speech, text);

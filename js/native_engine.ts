@@ -1,0 +1,86 @@
+// The addon as an engine.
+
+import type {
+  EngineCounters,
+  EngineInfo,
+  EngineOptions,
+  Failure,
+  JobEvent,
+  JobOptions,
+  LiveEvent,
+  LiveOptions,
+  LogRecord,
+  StreamResume,
+} from '../index.js';
+import type { Engine, EngineStream, Input, Running } from './engine.js';
+import { callNative, isFailure } from './error.js';
+import { CancelToken, NativeTranscriber } from './native.js';
+
+export class NativeEngine implements Engine {
+  readonly #native: NativeTranscriber;
+
+  private constructor(native: NativeTranscriber) {
+    this.#native = native;
+  }
+
+  static async open(
+    options: EngineOptions,
+    onnxRuntime: string,
+    onLog: ((record: LogRecord) => void) | undefined,
+  ): Promise<NativeEngine | Failure> {
+    const opened = await callNative(() => NativeTranscriber.open(options, onnxRuntime, onLog));
+    return isFailure(opened) ? opened : new NativeEngine(opened);
+  }
+
+  get info(): EngineInfo {
+    return this.#native.info;
+  }
+
+  submit(input: Input, options: JobOptions, onEvent?: (event: JobEvent) => void): Running {
+    const cancel = new CancelToken();
+    const outcome = this.#transcribe(input, options, cancel, onEvent);
+    return { outcome, cancel: () => cancel.cancel() };
+  }
+
+  #transcribe(
+    input: Input,
+    options: JobOptions,
+    cancel: CancelToken,
+    onEvent?: (event: JobEvent) => void,
+  ) {
+    const native = this.#native;
+    switch (input.kind) {
+      case 'packets':
+        return native.transcribe(input.bytes, input.lengths, options, cancel, onEvent);
+      case 'file':
+        return native.transcribeFile(input.source, options, cancel, onEvent);
+      case 'pcm': {
+        const { pcm, sampleRate, channels } = input;
+        const job = [sampleRate, channels, options, cancel, onEvent] as const;
+        return pcm instanceof Float32Array
+          ? native.transcribeFloat(pcm, ...job)
+          : native.transcribeInt16(pcm, ...job);
+      }
+    }
+  }
+
+  openStream(
+    options: LiveOptions,
+    onEvent: (event: LiveEvent) => void,
+    resume?: StreamResume,
+  ): EngineStream | Failure {
+    return this.#native.openStream(options, onEvent, resume);
+  }
+
+  stats(): EngineCounters {
+    return this.#native.stats();
+  }
+
+  close(drain: boolean): Promise<undefined | Failure> {
+    return this.#native.close(drain);
+  }
+
+  hurry(): void {
+    this.#native.hurry();
+  }
+}
