@@ -1,0 +1,440 @@
+// The engine that is elsewhere: jobs wait here, run in the worker processes, and are settled once,
+// whatever becomes of those.
+
+import type {
+  EngineCounters,
+  EngineInfo,
+  EngineOptions,
+  Failure,
+  JobEvent,
+  JobOptions,
+  LiveEvent,
+  LiveOptions,
+  LogRecord,
+  Transcript,
+} from '../../index.js';
+import type { Engine, EngineStream, Input, Running } from '../engine.js';
+import { isFailure } from '../error.js';
+import { Circuit, type CircuitOptions, MAX_CRASHES } from './circuit.js';
+import { type CrashReport, crashReport, type Evidence } from './crash.js';
+import type { CrashFiles } from './crash_files.js';
+import {
+  ABORTED,
+  CLOSED,
+  type CrashFailure,
+  crashFailure,
+  NOT_OPEN,
+  poisonous,
+  TIMEOUT,
+} from './failures.js';
+import { heldBytes, Job, owned } from './job.js';
+import { Queue } from './queue.js';
+import { RemoteStream } from './stream.js';
+import { Tally } from './tally.js';
+import { type RecycleOptions, Worker } from './worker.js';
+
+export interface PoolOptions {
+  engine: EngineOptions;
+  onnxRuntime: string;
+  onLog: ((record: LogRecord) => void) | undefined;
+  onCrash: ((report: CrashReport) => void) | undefined;
+  files: CrashFiles | undefined;
+  workers: number;
+  env: Record<string, string | undefined>;
+  heartbeatTimeoutMs: number;
+  recycle: RecycleOptions;
+  circuit: CircuitOptions;
+}
+
+type Fields = Record<string, string | number>;
+
+const LOG_TARGET = 'opuscribe::isolated';
+/** The default of `maxQueue` and `maxQueuedBytes`, which the processes check. */
+const MAX_QUEUE = 64;
+const MAX_QUEUED_BYTES = 1024 ** 3;
+/** The most that a process takes. */
+const MOST_JOBS = 65_536;
+/** After so many crashes of a process that is not ready yet, a GPU is not tried again. */
+const MAX_GPU_STARTS = 2;
+
+export class Pool implements Engine {
+  readonly #options: PoolOptions;
+  readonly #workers: Worker[];
+  readonly #queue = new Queue();
+  /** Every job that is not settled. */
+  readonly #jobs = new Map<number, Job>();
+  readonly #streams = new Set<RemoteStream>();
+  readonly #tally = new Tally();
+  readonly #circuit: Circuit;
+  #engine: EngineOptions;
+  #info: EngineInfo | undefined;
+  #keys = 0;
+  #bytes = 0;
+  #state: 'opening' | 'open' | 'draining' | 'closed' = 'opening';
+  #opened: (failure: Failure | undefined) => void = () => {};
+  #drained: () => void = () => {};
+  #lastCrash: CrashFailure | undefined;
+  #startCrashes = 0;
+  /** Node ends a process that waits for nothing but another process. */
+  #alive: NodeJS.Timeout | undefined;
+
+  private constructor(options: PoolOptions) {
+    this.#options = options;
+    this.#engine = options.engine;
+    const { workers, circuit } = options;
+    // What takes all of them along is one crash for each.
+    const { maxCrashes = MAX_CRASHES } = circuit;
+    this.#circuit = new Circuit({ ...circuit, maxCrashes: maxCrashes * workers });
+    const listeners: ConstructorParameters<typeof Worker>[0] = {
+      onReady: (worker, info) => this.#ready(worker, info),
+      onFailed: (worker, failure) => this.#startFailed(worker, failure),
+      onLog: (record) => options.onLog?.(record),
+      onCrash: (worker, evidence) => this.#crashed(worker, evidence),
+      onDone: (job, outcome) => this.#done(job, outcome),
+      onRoom: () => this.#dispatch(),
+    };
+    this.#workers = Array.from(
+      { length: options.workers },
+      () => new Worker(listeners, options.recycle),
+    );
+  }
+
+  /** Resolves when every worker is ready. */
+  static async open(options: PoolOptions): Promise<Pool | Failure> {
+    const pool = new Pool(options);
+    const opened = new Promise<Failure | undefined>((resolve) => {
+      pool.#opened = resolve;
+    });
+    pool.#stayAlive();
+    for (const worker of pool.#workers) worker.start(pool.#childOptions, 0);
+    const failure = await opened;
+    if (failure === undefined) return pool;
+    await pool.close(false);
+    return failure;
+  }
+
+  readonly #childOptions = () => {
+    const { onnxRuntime, env, heartbeatTimeoutMs } = this.#options;
+    return { engine: unbounded(this.#engine), onnxRuntime, env, heartbeatTimeoutMs };
+  };
+
+  get info(): EngineInfo {
+    // Set by the first process that was ready, before anybody had this.
+    return this.#info as EngineInfo;
+  }
+
+  get workers(): readonly Worker[] {
+    return this.#workers;
+  }
+
+  get crashes(): number {
+    return this.#tally.crashes;
+  }
+
+  submit(
+    input: Input,
+    options: JobOptions,
+    onEvent: ((event: JobEvent) => void) | undefined,
+  ): Running {
+    const refusal = this.#refusal() ?? this.#fullFor(heldBytes(input));
+    if (refusal) return { outcome: Promise.resolve(refusal), cancel() {} };
+    const job = new Job(this.#nextKey(), owned(input), options, {
+      onEvent,
+      onSettled: (job, outcome) => this.#settled(job, outcome),
+      onTimeout: (job) => this.#giveUp(job, TIMEOUT),
+    });
+    this.#jobs.set(job.key, job);
+    this.#bytes += job.bytes;
+    this.#queue.push(job);
+    this.#stayAlive();
+    this.#dispatch();
+    return { outcome: job.outcome, cancel: () => this.#giveUp(job, ABORTED) };
+  }
+
+  #nextKey(): number {
+    const key = this.#keys;
+    this.#keys += 1;
+    return key;
+  }
+
+  /** Why nothing is taken in at the moment. */
+  #refusal(): Failure | undefined {
+    if (this.#state !== 'open') return NOT_OPEN;
+    if (!this.#circuit.isOpen) return undefined;
+    const { retryAfterMs } = this.#circuit;
+    if (retryAfterMs > 0) return this.#tooMany(retryAfterMs);
+    this.#circuit.tryAgain();
+    for (const worker of this.#workers) {
+      if (worker.state === 'waiting') worker.start(this.#childOptions, 0);
+    }
+    return undefined;
+  }
+
+  #fullFor(bytes: number): Failure | undefined {
+    const { maxQueue = MAX_QUEUE, maxQueuedBytes = MAX_QUEUED_BYTES } = this.#engine;
+    const excess = this.#bytes + bytes - maxQueuedBytes;
+    let what: string;
+    if (this.#jobs.size >= maxQueue) what = `${maxQueue} jobs are in the queue`;
+    else if (excess > 0 && this.#bytes > 0 && bytes > 0) {
+      what = `the jobs in the queue would hold ${excess} bytes of input more than maxQueuedBytes, ${maxQueuedBytes}`;
+    } else return undefined;
+    const { retryAfterMs } = this.#tally;
+    const message = `${what}; try again in ${retryAfterMs} ms`;
+    return { code: 'ERR_QUEUE_FULL', message, retryAfterMs };
+  }
+
+  /** Settles a job at once, wherever it is, and stops it there. */
+  #giveUp(job: Job, failure: Failure): void {
+    if (job.settled) return;
+    const { code, message } = failure;
+    // The process that has it tells this itself.
+    if (this.#queue.remove(job)) {
+      this.#log('info', `not transcribed: ${message}`, { code }, job.id);
+    }
+    for (const worker of this.#workers) worker.cancel(job);
+    job.settle(failure);
+  }
+
+  #settled(job: Job, outcome: Transcript | Failure): void {
+    this.#jobs.delete(job.key);
+    this.#bytes -= job.bytes;
+    this.#tally.settled(outcome);
+    this.#rest();
+  }
+
+  #done(job: Job, outcome: Transcript | Failure): void {
+    if (!isFailure(outcome)) this.#circuit.worked();
+    job.settle(outcome);
+    this.#dispatch();
+  }
+
+  /** Gives each worker what it has room for, one job after the other to who has the fewest. */
+  #dispatch(): void {
+    if (this.#state === 'closed') return;
+    for (const worker of this.#workers) {
+      // What runs is finished first.
+      if (worker.isSpent && worker.jobs.size === 0) this.#recycle(worker);
+    }
+    const able = this.#workers.filter(
+      (worker) => worker.isServing && !worker.isSpent && !worker.isCatchingUp,
+    );
+    for (let isGiven = true; isGiven; ) {
+      able.sort((one, other) => one.jobs.size - other.jobs.size);
+      isGiven = able.some((worker) => {
+        const job = this.#queue.next([...worker.jobs.values()]);
+        if (job) worker.run(job);
+        return job !== undefined;
+      });
+    }
+  }
+
+  async #recycle(worker: Worker): Promise<void> {
+    this.#tally.gone(worker.child?.vitals?.counters);
+    this.#log('info', 'a worker process has done enough, and is replaced', pidOf(worker));
+    await worker.recycle(this.#childOptions);
+  }
+
+  #ready(worker: Worker, info: EngineInfo): void {
+    this.#info = info;
+    this.#startCrashes = 0;
+    this.#log('info', `a worker process is ready, on ${info.device}`, pidOf(worker));
+    if (this.#state === 'opening' && this.#workers.every(({ isServing }) => isServing)) {
+      this.#state = 'open';
+      this.#opened(undefined);
+      this.#rest();
+    }
+    this.#dispatch();
+  }
+
+  /** The models cannot be loaded: nothing that trying again at once would change. */
+  #startFailed(worker: Worker, failure: Failure): void {
+    if (this.#state === 'opening') {
+      this.#opened(failure);
+      return;
+    }
+    const { code, message } = failure;
+    this.#log('error', `a worker process cannot load its models: ${code}, ${message}`);
+    this.#lastCrash = { code: 'ERR_WORKER_CRASHED', message: `${code}: ${message}` };
+    this.#again(worker);
+  }
+
+  #crashed(worker: Worker, evidence: Evidence): void {
+    this.#tally.crashes += 1;
+    this.#tally.gone(evidence.counters);
+    const jobs = [...worker.jobs.values()].filter((job) => !job.settled);
+    worker.jobs.clear();
+    const poison = jobs.filter((job) => job.crashed(jobs.length === 1));
+    const streams = [...worker.streams.values()].filter(({ isAttached }) => isAttached);
+    const alone = jobs.length === 0 && streams.length === 1;
+    const lost = new Set(streams.filter((stream) => stream.crashed(alone)));
+    const report = crashReport(evidence, [
+      ...jobs.map((job) => job.describe(poison.includes(job))),
+      ...streams.map((stream) => stream.describe(lost.has(stream))),
+    ]);
+    this.#lastCrash = crashFailure(report);
+    const fields = { pid: evidence.pid ?? 0, crash: report.id };
+    this.#log('error', `a worker process crashed: ${report.explanation}`, fields);
+    this.#keep(report, poison[0]);
+    for (const job of poison) job.settle({ ...this.#lastCrash, message: poisonous(report) });
+    for (const stream of lost) this.#lose(stream, this.#lastCrash);
+    // Alone, so that what crashes then is known.
+    for (const job of jobs) if (!poison.includes(job)) this.#queue.suspect(job);
+    if (evidence.phase === 'starting') this.#considerCpu();
+    this.#again(worker);
+  }
+
+  #lose(stream: RemoteStream, crash: CrashFailure): void {
+    const { resumeFromMs } = stream;
+    stream.fail({
+      ...crash,
+      resumeFromMs,
+      message: `${crash.message}; open another stream and write the audio from ${Math.floor(resumeFromMs)} ms on again`,
+    } as CrashFailure);
+  }
+
+  /** Starts the next process, unless that has failed too often. */
+  #again(worker: Worker): void {
+    const pauseMs = this.#circuit.crashed();
+    if (!this.#circuit.isOpen) {
+      worker.start(this.#childOptions, pauseMs);
+      return;
+    }
+    const failure = this.#tooMany(this.#circuit.retryAfterMs);
+    this.#log('error', failure.message);
+    if (this.#state === 'opening') {
+      this.#opened(failure);
+      return;
+    }
+    for (const job of this.#jobs.values()) this.#giveUp(job, failure);
+    for (const stream of this.#streams) this.#lose(stream, failure);
+  }
+
+  #tooMany(retryAfterMs: number): CrashFailure {
+    const why = this.#lastCrash?.message ?? 'the worker processes end';
+    const message = `too many worker processes crashed, the last one: ${why}. No other is started for ${retryAfterMs} ms`;
+    return { ...this.#lastCrash, code: 'ERR_WORKER_CRASHED', message, retryAfterMs };
+  }
+
+  /** A GPU that takes every process with it is worse than none. */
+  #considerCpu(): void {
+    const { device = 'auto' } = this.#engine;
+    this.#startCrashes += 1;
+    if (device !== 'auto' || this.#startCrashes < MAX_GPU_STARTS) return;
+    this.#log('warn', 'worker processes crash as they start; the next ones use the CPU');
+    this.#engine = { ...this.#engine, device: 'cpu' };
+  }
+
+  async #keep(report: CrashReport, poison: Job | undefined): Promise<void> {
+    let kept = report;
+    try {
+      kept = (await this.#options.files?.write(report, poison?.input)) ?? report;
+    } catch (error) {
+      this.#log('warn', `the crash report cannot be written: ${error}`, { crash: report.id });
+    }
+    this.#options.onCrash?.(kept);
+  }
+
+  openStream(options: LiveOptions, onEvent: (event: LiveEvent) => void): EngineStream | Failure {
+    const refusal = this.#refusal();
+    if (refusal) return refusal;
+    const load = (worker: Worker) => worker.streams.size + (worker.isServing ? 0 : 1e6);
+    const worker = this.#workers.reduce((best, next) => (load(next) < load(best) ? next : best));
+    const stream = new RemoteStream(this.#nextKey(), options, {
+      onEvent,
+      onOver: (over) => {
+        this.#streams.delete(over);
+        worker.streams.delete(over.key);
+        worker.attachStreams();
+        this.#rest();
+        this.#dispatch();
+      },
+      onCaughtUp: () => {
+        worker.attachStreams();
+        this.#dispatch();
+      },
+    });
+    this.#streams.add(stream);
+    worker.hold(stream);
+    return stream;
+  }
+
+  stats(): EngineCounters {
+    // What a process has counted that is being replaced, is counted in already.
+    const counted = this.#workers.filter(({ state }) => state !== 'recycling');
+    const living = counted.flatMap((worker) => worker.child?.vitals?.counters ?? []);
+    const running = this.#workers.reduce((sum, { jobs }) => sum + jobs.size, 0);
+    return {
+      queued: this.#queue.size,
+      running,
+      queuedBytes: this.#bytes,
+      completed: this.#tally.completed,
+      failed: { ...this.#tally.failed },
+      ...this.#tally.sums(living),
+      timings: this.#tally.timings,
+      modelBytes: living.reduce((sum, { modelBytes }) => sum + modelBytes, 0),
+      device: this.info.device,
+    };
+  }
+
+  async close(drain: boolean): Promise<undefined> {
+    if (this.#state === 'closed') return;
+    this.#stayAlive();
+    if (drain && this.#state === 'open') {
+      this.#state = 'draining';
+      for (const stream of this.#streams) stream.end();
+      const drained = new Promise<void>((resolve) => {
+        this.#drained = resolve;
+      });
+      this.#rest();
+      await drained;
+    }
+    this.#state = 'closed';
+    for (const job of [...this.#jobs.values()]) this.#giveUp(job, CLOSED);
+    for (const stream of [...this.#streams]) stream.fail(CLOSED);
+    await Promise.all(this.#workers.map((worker) => worker.close()));
+    clearInterval(this.#alive);
+  }
+
+  hurry(): void {
+    this.#drained();
+  }
+
+  #stayAlive(): void {
+    this.#alive ??= setInterval(() => {}, 2 ** 30);
+  }
+
+  /** Nothing to do: the process may end, and a draining close goes on. */
+  #rest(): void {
+    if (this.#jobs.size > 0) return;
+    if (this.#state === 'draining' && this.#streams.size === 0) this.#drained();
+    if (this.#state !== 'open') return;
+    clearInterval(this.#alive);
+    this.#alive = undefined;
+  }
+
+  #log(level: LogRecord['level'], message: string, fields?: Fields, id?: string): void {
+    const about = { ...(id !== undefined && { id }), ...(fields && { fields }) };
+    this.#options.onLog?.({ level, target: LOG_TARGET, message, ...about });
+  }
+}
+
+/**
+ * The queue is here. What was given up here may still have its place in the process, which would
+ * refuse what follows; what is out of range is refused by it all the same.
+ */
+function unbounded(engine: EngineOptions): EngineOptions {
+  const { maxQueue = MAX_QUEUE, maxQueuedBytes = MAX_QUEUED_BYTES } = engine;
+  return {
+    ...engine,
+    ...(isWhole(maxQueue) && maxQueue < MOST_JOBS && { maxQueue: MOST_JOBS }),
+    ...(isWhole(maxQueuedBytes) && { maxQueuedBytes: Number.MAX_SAFE_INTEGER }),
+  };
+}
+
+function isWhole(count: number): boolean {
+  return Number.isSafeInteger(count) && count >= 1;
+}
+
+function pidOf({ child }: Worker): Fields {
+  return { pid: child?.pid ?? 0 };
+}
