@@ -79,10 +79,11 @@ export function install(from, to) {
 export function buildEnvironment() {
   const env = { ...process.env };
   if (!works('cmake')) env.CMAKE ??= ownCmake();
-  const relax = `-include ${join(root, 'native', 'relax.h')}`;
+  const headers = ['relax.h', 'product.h'].map((name) => `-include ${join(root, 'native', name)}`);
+  const flags = headers.join(' ');
   // Flags are parted by spaces, and nothing quotes them.
-  if (!windows && !root.includes(' ') && !env.CFLAGS?.includes(relax)) {
-    env.CFLAGS = `${env.CFLAGS ?? ''} ${relax}`.trim();
+  if (!windows && !root.includes(' ') && !env.CFLAGS?.includes(flags)) {
+    env.CFLAGS = `${env.CFLAGS ?? ''} ${flags}`.trim();
   }
   return env;
 }

@@ -9,6 +9,8 @@ mod interrupt;
 mod mel;
 mod model;
 mod model_file;
+#[cfg(target_arch = "x86_64")]
+mod product;
 mod recognition;
 mod rules;
 mod second_look;
