@@ -65,6 +65,8 @@ export declare class NativeTranscriber {
   openStream(options: LiveOptions, onEvent: (event: LiveEvent) => void, resume?: StreamResume): NativeStream | Failure
   /** Model, languages, device and versions. */
   get info(): EngineInfo
+  /** Why the engine closed itself, if it has. */
+  get broken(): string | null
   /** The counters now. */
   stats(): EngineCounters
   /** Closes the engine; called once. Resolves when its models are freed. */

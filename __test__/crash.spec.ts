@@ -8,6 +8,8 @@ import { describe, it } from 'node:test';
 import { Circuit } from '../dist/isolated/circuit.js';
 import { crashReport, explain } from '../dist/isolated/crash.js';
 import { CrashFiles } from '../dist/isolated/crash_files.js';
+import type { Job } from '../dist/isolated/job.js';
+import { Queue } from '../dist/isolated/queue.js';
 
 describe('how a process ended', () => {
   const cases: [number | null, string | null, NodeJS.Platform, RegExp][] = [
@@ -51,7 +53,10 @@ describe('a circuit', () => {
   it('opens for too many crashes within the window, and not for as many in a longer time', () => {
     let now = 0;
     const circuit = new Circuit(options, () => now);
-    for (; now < 10_000; now += 600) circuit.crashed();
+    for (; now < 10_000; now += 600) {
+      circuit.crashed();
+      circuit.worked();
+    }
     assert.equal(circuit.isOpen, false);
     circuit.crashed();
     circuit.crashed();
@@ -59,6 +64,17 @@ describe('a circuit', () => {
     assert.equal(circuit.retryAfterMs, 500);
     now += 500;
     assert.deepEqual([circuit.isOpen, circuit.retryAfterMs], [true, 0]);
+  });
+
+  it('opens for processes that do nothing before they crash, however long each takes', () => {
+    let now = 0;
+    const circuit = new Circuit(options, () => now);
+    for (let crashes = 1; crashes <= 3; crashes += 1) {
+      assert.equal(circuit.isOpen, false);
+      now += 10_000;
+      circuit.crashed();
+    }
+    assert.equal(circuit.isOpen, true);
   });
 
   it('that is tried again opens with the next crash, unless that comes much later', () => {
@@ -76,8 +92,39 @@ describe('a circuit', () => {
     now += 2000;
     open();
     now += 2000;
+    circuit.worked();
     circuit.crashed();
     assert.equal(circuit.isOpen, false);
+  });
+});
+
+describe('the queue', () => {
+  const job = (name: string, isBatch = false, isSuspect = false) =>
+    ({ name, isBatch, isSuspect }) as unknown as Job;
+  const name = (job: Job | undefined) => (job as unknown as { name: string } | undefined)?.name;
+
+  it('gives a suspect alone, and nothing beside it', () => {
+    const queue = new Queue();
+    queue.suspect(job('suspect'));
+    queue.push(job('other'));
+    assert.equal(name(queue.next([job('running')])), undefined);
+    assert.equal(name(queue.next([])), 'suspect');
+    assert.equal(name(queue.next([job('suspect', false, true)])), undefined);
+    assert.equal(name(queue.next([])), 'other');
+  });
+
+  it('lets those through that somebody waits for, while a long suspect waits for a long job', () => {
+    const queue = new Queue();
+    queue.suspect(job('long suspect', true));
+    queue.push(job('short'));
+    queue.push(job('long', true));
+    const running = [job('long', true)];
+    assert.equal(name(queue.next(running)), 'short');
+    assert.equal(name(queue.next(running)), undefined);
+    // It would wait for ever if others still came.
+    queue.push(job('another'));
+    assert.equal(name(queue.next([job('short')])), undefined);
+    assert.equal(name(queue.next([])), 'long suspect');
   });
 });
 
@@ -90,6 +137,7 @@ describe('files of crash reports', () => {
         uptimeMs: 1,
         phase: 'serving',
         hung: false,
+        verdict: undefined,
         printed: '',
         log: [{ level: 'info', target: 't', message: 'm', fields: { text: 'secret', took: 1 } }],
         rssBytes: undefined,

@@ -80,6 +80,27 @@ describe('a fault in a stage', { skip }, () => {
   });
 });
 
+describe('an engine that closes itself in a worker process', { skip }, () => {
+  it('costs the jobs that broke it, and the next process serves the others', async () => {
+    const crashes: CrashReport[] = [];
+    const transcriber = await IsolatedTranscriber.open({
+      model: 'tiny.en',
+      crashReports: false,
+      onCrash: (report) => crashes.push(report),
+    });
+    const ids = [...Array.from({ length: 7 }, () => 'fault:gpu'), 'sound'];
+    const settled = await Promise.allSettled(ids.map((id) => transcriber.transcribe(list, { id })));
+    const outcomes = settled.map((job) =>
+      job.status === 'fulfilled' ? job.value.id : job.reason.code,
+    );
+    assert.deepEqual(outcomes, [...Array.from({ length: 7 }, () => 'ERR_WORKER_FAILED'), 'sound']);
+    assert.deepEqual((await transcriber.transcribe(list, { id: 'another' })).id, 'another');
+    await transcriber.close({ drain: true });
+    assert.equal(crashes.length, 1);
+    assert.match(crashes[0]?.explanation as string, /closed itself.*opuscribe-gpu failed 5 times/);
+  });
+});
+
 describe('a fault in native code', { skip }, () => {
   const ends = [
     ['abort', 'SIGABRT'],

@@ -207,6 +207,29 @@ describe('a worker process', () => {
     await transcriber.close();
   });
 
+  it('that has crashed too often leaves its work to the others, until it is tried again', async () => {
+    const watched = new Watched();
+    const circuit = { maxCrashes: 1, cooldownMs: 100 };
+    const transcriber = await watched.open({ workers: 2, circuit });
+    const states = () => transcriber.stats().workers.map(({ state }) => state);
+    const stream = transcriber.createStream();
+    const heard: string[] = [];
+    stream.on('data', (event) => event.type === 'final' && heard.push(event.transcript.text));
+    const ended = once(stream, 'end');
+    for (const packet of short.slice(0, 100)) stream.write(packet);
+    const at = transcriber.stats().workers.findIndex(({ streams }) => streams === 1);
+    process.kill(transcriber.stats().workers[at]?.pid as number, 'SIGKILL');
+    await watched.until(() => watched.crashes.length === 1);
+    assert.deepEqual(states().sort(), ['serving', 'waiting']);
+    for (const packet of short.slice(100)) stream.write(packet);
+    stream.end();
+    await ended;
+    const said = recording('libri_waiting').transcript;
+    assert.ok(wordErrorRate([{ said, heard: heard.join(' ') }]) < 15, heard.join(' '));
+    while (states()[at] !== 'serving') await transcriber.transcribe(short);
+    await transcriber.close();
+  });
+
   it('is replaced after so many jobs, and when it has grown', async () => {
     for (const options of [{ recycleAfterJobs: 2 }, { recycleAboveRssMb: 1 }]) {
       const watched = new Watched();

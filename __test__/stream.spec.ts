@@ -275,6 +275,23 @@ describeEach('live streams with tiny.en', (kind) => {
     assert.ok(stream.destroyed);
   });
 
+  it('speech that goes on after such a pause is told to begin and to end, too', async () => {
+    const stream = transcriber.createStream({ interim: false });
+    const list = packets('jfk');
+    await write(stream, list.slice(0, 100));
+    const live: string[] = [];
+    let finals = 0;
+    for await (const { type } of stream) {
+      if (type !== 'final') live.push(type);
+      else if (++finals === 2) break;
+      else await write(stream, list.slice(100, 200));
+    }
+    assert.ok(live.length > 2, live.join());
+    live.forEach((type, index) => {
+      assert.equal(type, index % 2 === 0 ? 'speech-start' : 'speech-end', live.join());
+    });
+  });
+
   it('abort, destroy and close end a stream, each with its reason', async () => {
     const controller = new AbortController();
     const aborted = transcriber.createStream({ signal: controller.signal });
@@ -315,6 +332,18 @@ describeEach('live streams with tiny.en', (kind) => {
     await failed;
     assert.match(texts(told).join(' '), /your country can do for you/i);
 
+    // More than the engine takes at once: the rest waits in the stream.
+    const behind = await kind.open({ model: 'tiny.en' });
+    const full = behind.createStream({ interim: false });
+    const ends = events(full);
+    for (let round = 0; round < 5; round += 1) {
+      for (const packet of packets('jfk')) full.write(packet);
+    }
+    assert.ok(full.writableNeedDrain);
+    await behind.close({ drain: true });
+    const said = texts(await ends).filter((text) => /for your country/i.test(text));
+    assert.equal(said.length, 5);
+
     const other = await kind.open({ model: 'tiny.en' });
     const ended = other.createStream();
     await write(ended, packets('libri_waiting'));
@@ -324,6 +353,34 @@ describeEach('live streams with tiny.en', (kind) => {
     await once(ended, 'close');
     assert.match(texts(all).join(' '), /full hour/);
     assert.equal(other.stats().streams, 0);
+  });
+
+  it('what was told before a failure is read before it', async () => {
+    const own = await kind.open({ model: 'tiny.en' });
+    const stream = own.createStream({ interim: false });
+    await write(stream, packets('jfk').slice(0, 100));
+    const live: StreamEvent[] = [];
+    const reading = (async () => {
+      for await (const event of stream) {
+        live.push(event);
+        if (live.length > 1) continue;
+        for await (const _ of setInterval(10)) if (stream.lagMs === 0) break;
+        await own.close();
+      }
+    })();
+    await assert.rejects(reading, { code: 'ERR_CLOSED' });
+    assert.deepEqual(
+      live.map(({ type }) => type),
+      ['speech-start', 'speech-end', 'final'],
+    );
+  });
+
+  it('ends where nothing is given to end with, as other streams do', async () => {
+    const stream = transcriber.createStream();
+    const all = events(stream);
+    stream.write(new Float32Array(1600));
+    stream.end(null);
+    assert.deepEqual(await all, []);
   });
 
   it('a write that waits is told when the stream is destroyed', async () => {

@@ -10,7 +10,7 @@ import type {
   Transcript,
 } from '../index.js';
 import type { Engine, Input } from './engine.js';
-import { invalidArgument, unwrap } from './error.js';
+import { invalidArgument, NOT_OPEN, toError, unwrap } from './error.js';
 import { checkOptions, checkVad, report, runJob, type TranscribeOptions } from './job.js';
 import { resolveModel } from './models.js';
 import { onnxRuntimePath } from './onnxruntime.js';
@@ -46,6 +46,7 @@ export abstract class BaseTranscriber {
   readonly #engine: Engine;
   readonly #streams = new Set<TranscriptionStream>();
   #closed: Promise<void> | undefined;
+  #hurry: () => void = () => this.#engine.hurry();
 
   /** @internal */
   protected constructor(engine: Engine) {
@@ -100,7 +101,9 @@ export abstract class BaseTranscriber {
     return this.#run({ kind: 'file', source: mediaSource(source) }, options);
   }
 
-  #run(input: Input, options: TranscribeOptions): Promise<Transcript> {
+  async #run(input: Input, options: TranscribeOptions): Promise<Transcript> {
+    options.signal?.throwIfAborted();
+    this.#checkOpen();
     return runJob(options, (onEvent) => this.#engine.submit(input, jobOptions(options), onEvent));
   }
 
@@ -109,6 +112,7 @@ export abstract class BaseTranscriber {
    * the transcriber. Throws for options that cannot be, and `ERR_CLOSED`.
    */
   createStream(options: StreamOptions = {}): TranscriptionStream {
+    this.#checkOpen();
     const stream = new TranscriptionStream(this.#engine, options);
     this.#streams.add(stream);
     stream.once('close', () => this.#streams.delete(stream));
@@ -140,12 +144,32 @@ export abstract class BaseTranscriber {
     if (typeof drain !== 'boolean') {
       throw invalidArgument(`drain is ${describe(drain)}; expected true or false`);
     }
-    if (this.#closed === undefined) {
-      this.#closed = this.#engine.close(drain).then(unwrap) as Promise<void>;
-    } else if (!drain) {
-      this.#engine.hurry();
-    }
+    if (this.#closed === undefined) this.#closed = drain ? this.#drain() : this.#shut(false);
+    else if (!drain) this.#hurry();
     return this.#closed;
+  }
+
+  /** The engine finishes what it has; what streams still hold of what was written comes first. */
+  async #drain(): Promise<void> {
+    if (this.#streams.size === 0) return this.#shut(true);
+    let isHurried = false;
+    const hurried = new Promise<void>((resolve) => {
+      this.#hurry = () => {
+        isHurried = true;
+        resolve();
+      };
+    });
+    await Promise.race([hurried, Promise.all([...this.#streams].map((stream) => stream.drain()))]);
+    this.#hurry = () => this.#engine.hurry();
+    return this.#shut(!isHurried);
+  }
+
+  async #shut(drain: boolean): Promise<void> {
+    unwrap(await this.#engine.close(drain));
+  }
+
+  #checkOpen(): void {
+    if (this.#closed !== undefined) throw toError(NOT_OPEN);
   }
 
   /** `await using transcriber = await Transcriber.open(…)` closes it at the end of the block. */

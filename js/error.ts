@@ -81,6 +81,12 @@ export function toError(failure: Failure): OpuscribeError {
   return new OpuscribeError(failure.code as OpuscribeErrorCode, failure.message, failure);
 }
 
+/** As the engine says it. */
+export const NOT_OPEN: Failure = {
+  code: 'ERR_CLOSED',
+  message: 'the transcriber is closed; open another one',
+};
+
 /** Calls the addon. What it throws before it begins is an argument of a wrong type. */
 export function callNative<Result>(call: () => Result): Result {
   try {

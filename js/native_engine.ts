@@ -72,6 +72,11 @@ export class NativeEngine implements Engine {
     return this.#native.openStream(options, onEvent, resume);
   }
 
+  /** Why it has closed itself, if it has. */
+  get broken(): string | null {
+    return this.#native.broken;
+  }
+
   stats(): EngineCounters {
     return this.#native.stats();
   }

@@ -43,7 +43,7 @@ type WriteCallback = (error: Error | null | undefined) => void;
 const MAX_UNREAD = 64;
 /** So long after what was written has been spoken, whoever was speaking has ended. */
 const IDLE_MS = 1000;
-/** Recorders write so much at once; more is a file, which nobody speaks. */
+/** Recorders write so much at once; of what is more nobody waits until it has been spoken. */
 const MAX_AHEAD_MS = 10_000;
 /** How often a process is looked after that only waits for events. */
 const LOOK_MS = 200;
@@ -57,7 +57,7 @@ const LOOK_MS = 200;
  * the next of its utterance overtakes before it is read.
  *
  * Time is that of the audio: a pause in which nothing is written takes none. An utterance is over
- * when nothing was written for a second longer than what was written lasts.
+ * when nothing was written for a second longer than what was written lasts, of which 10 s count.
  */
 export class TranscriptionStream extends Duplex {
   readonly #engine: EngineStream;
@@ -71,7 +71,14 @@ export class TranscriptionStream extends Duplex {
   #hasRoom = true;
   #flushed: ((error?: Error | null) => void) | undefined;
   #speaking = false;
+  /** Nothing more is told. */
   #over = false;
+  /** Why, once what was told before has been read. */
+  #failure: Error | undefined;
+  /** Called when what has been written so far is with the engine, if somebody waits for that. */
+  #drained: (() => void) | undefined;
+  /** Nothing more is taken, although the application may write. */
+  #isShut = false;
   #idle: NodeJS.Timeout;
   /** When something was written last, how much is counted in, and when that has been spoken. */
   #writtenAt = performance.now();
@@ -109,7 +116,7 @@ export class TranscriptionStream extends Duplex {
   override write(chunk: unknown, done?: WriteCallback): boolean;
   override write(chunk: unknown, encoding: BufferEncoding, done?: WriteCallback): boolean;
   override write(chunk: unknown, ...rest: unknown[]): boolean {
-    return super.write(copied(chunk), ...(rest as [BufferEncoding]));
+    return super.write(copied(chunk, LOST), ...(rest as [BufferEncoding]));
   }
 
   override end(done?: () => void): this;
@@ -128,6 +135,20 @@ export class TranscriptionStream extends Duplex {
       chunks.map(({ chunk }) => chunk),
       done,
     );
+  }
+
+  /** @internal Gives the engine what has been written so far, and nothing of what follows. */
+  drain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#drained = resolve;
+      this.#goOn();
+    });
+  }
+
+  override read(size?: number): StreamEvent | null {
+    const event = super.read(size);
+    if (this.#failure !== undefined) setImmediate(() => this.#failIfRead());
+    return event;
   }
 
   override _read(): void {
@@ -152,6 +173,7 @@ export class TranscriptionStream extends Duplex {
     this.#releaseSignal();
     clearTimeout(this.#idle);
     clearInterval(this.#alive);
+    this.#drained?.();
     const written = this.#written;
     this.#written = undefined;
     done(error);
@@ -164,7 +186,7 @@ export class TranscriptionStream extends Duplex {
   }
 
   #writeAll(chunks: unknown[], done: (error?: Error | null) => void): void {
-    if (this.#over) {
+    if (this.#over || this.#isShut) {
       this.#written = done;
       this.#refuse();
       return;
@@ -212,13 +234,28 @@ export class TranscriptionStream extends Duplex {
 
   /** Takes the next write, if there is room for what may come of it. */
   #goOn(): void {
-    if (this.#written !== undefined && this.#hasRoom && this.#unread.length < MAX_UNREAD) {
+    const isRead = this.#unread.length < MAX_UNREAD || this.#drained !== undefined;
+    const isOpen = !this.#over && !this.#isShut;
+    if (this.#written !== undefined && this.#hasRoom && isRead && isOpen) {
       const done = this.#written;
       this.#written = undefined;
       this.#idle.refresh();
       done();
     }
+    this.#shutIfDrained();
     this.#stayAlive();
+  }
+
+  #shutIfDrained(): void {
+    if (this.#drained === undefined) return;
+    if (!this.#over && !this.#isShut) {
+      // What the stream still holds of what was written comes first.
+      if (this.#written !== undefined || this.writableLength > 0) return;
+      this.#isShut = true;
+      this.#engine.end();
+    }
+    this.#drained();
+    this.#drained = undefined;
   }
 
   /** Nothing has been written for some time. */
@@ -240,7 +277,9 @@ export class TranscriptionStream extends Duplex {
   }
 
   #stayAlive(): void {
-    const waits = this.#speaking || this.#flushed || this.#engine.lagMs > 0;
+    // Where a write waits for somebody to read, nothing more is to be expected of who is speaking.
+    const speaks = this.#speaking && this.#written === undefined;
+    const waits = speaks || this.#flushed || this.#engine.lagMs > 0;
     if (!waits || this.#over) {
       clearInterval(this.#alive);
       this.#alive = undefined;
@@ -278,18 +317,26 @@ export class TranscriptionStream extends Duplex {
 
   #give(): void {
     while (this.#reads && this.#unread.length > 0) this.#reads = this.push(this.#unread.shift());
-    if (this.#over && this.#unread.length === 0 && !this.readableEnded) this.push(null);
+    const isLast = this.#over && this.#unread.length === 0 && this.#failure === undefined;
+    if (isLast && !this.readableEnded) this.push(null);
     else this.#goOn();
   }
 
+  /** Destroying the stream would take along what it still holds to be read. */
+  #failIfRead(): void {
+    const isRead = this.#unread.length === 0 && this.readableLength === 0;
+    // Who has never read waits for nothing but this.
+    if (isRead || !this.readableDidRead) this.destroy(this.#failure);
+  }
+
   #end({ failure }: LiveEvent): void {
-    if (isFailure(failure)) {
-      this.destroy(toError(failure));
-      return;
-    }
     this.#over = true;
     clearTimeout(this.#idle);
     this.#engine.close();
+    if (isFailure(failure)) {
+      this.#failure = toError(failure);
+      setImmediate(() => this.#failIfRead());
+    }
     this.#give();
     this.#flushed?.();
     this.#flushed = undefined;
@@ -303,7 +350,7 @@ function toEvent({ kind, ...event }: LiveEvent): StreamEvent {
 }
 
 /** `null` cannot be carried by streams of Node. */
-function copied(chunk: unknown, none: unknown = LOST): unknown {
+function copied(chunk: unknown, none: unknown): unknown {
   if (chunk === null) return none;
   try {
     // A Buffer's own slice is a view.

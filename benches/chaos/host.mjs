@@ -12,6 +12,8 @@ const UNWRITTEN = 'cannot be written';
 const CIRCUIT = { maxCrashes: 1000, windowMs: 60_000, cooldownMs: 500 };
 const REPORT_MS = 5000;
 export const HEARTBEAT_TIMEOUT_MS = 3000;
+/** What was done to a process so long before its transcriber is closed, was noticed. */
+const NOTICED_MS = 15_000;
 /** What is done to one that is to lack memory. */
 export const STARVED = 'out of memory';
 /** What ends a process at once or, stopped, must be found to hang. */
@@ -32,6 +34,7 @@ export class Host {
   #unanswered = 0;
   /** What was done to each process, until its crash is told. */
   #done = new Map();
+  #closingAt = Infinity;
   #recovering = new Map();
   #crashes = [];
   /** Errors that name a crash. */
@@ -100,7 +103,7 @@ export class Host {
 
   /** What is done to a process, so that its crash is none that nobody provoked. */
   provoke(pid, kind, name) {
-    this.#done.set(pid, [...this.doneTo(pid), { kind, name }]);
+    this.#done.set(pid, [...this.doneTo(pid), { kind, name, at: performance.now() }]);
   }
 
   doneTo(pid) {
@@ -182,6 +185,7 @@ export class Host {
   /** `how` is 'now' or 'drain'. */
   async close(how) {
     this.closing = true;
+    this.#closingAt = performance.now();
     this.stopped = how === 'now';
     const closed = this.transcriber.close({ drain: how === 'drain' });
     await this.#ledger.watch(label('closing', this), closed);
@@ -201,8 +205,9 @@ export class Host {
     }
     for (const [pid, done] of this.#done) {
       // One that ends as it is asked to is not said to have crashed.
-      if (this.closing || this.#recycled.has(pid)) continue;
-      const fatal = done.find(isFatal);
+      if (this.#recycled.has(pid)) continue;
+      const isNoticed = (one) => one.at + NOTICED_MS < this.#closingAt;
+      const fatal = done.find((one) => isFatal(one) && isNoticed(one));
       if (!fatal) continue;
       this.#ledger.blame('report', this, `no crash was told of process ${pid}: ${fatal.kind}`);
     }

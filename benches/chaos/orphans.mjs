@@ -111,7 +111,9 @@ export class Orphans {
     const { begun, settled, failed } = last;
     if (begun === undefined) this.#outcome(`dead: ${parent.end}`);
     else this.#outcome(failed ? `failed: ${failed.split('\n')[0]}` : JSON.stringify(last.outcomes));
-    if (begun !== settled) this.#ledger.blame('other', parent, `lost some: ${parent.said}`);
+    // Node ends so when nothing is left that could settle what is awaited.
+    const isSilent = begun === undefined && /exit code (0|13)$/.test(parent.end);
+    if (begun !== settled || isSilent) this.#ledger.blame('other', parent, `lost some: ${parent.said}`);
     await this.#seeGone(parent, [...workers]);
   }
 

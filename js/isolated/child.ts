@@ -9,6 +9,8 @@ import type { Order, Report, Vitals } from './protocol.js';
 const BEAT_MS = 1000;
 /** A new process may take so many times as long to answer at first: it is read from a disk. */
 const START_PATIENCE = 6;
+/** So many beats after it was started its models are loaded, or never will be: five minutes. */
+const MAX_START_BEATS = 300;
 /** How long it may take to free its models when it is asked to. */
 const CLOSE_MS = 10_000;
 /** So many beats after it was killed nobody waits for it any more. */
@@ -48,7 +50,9 @@ export class Child {
   /** Beats in a row without an answer. */
   #silent = 0;
   #patience: number;
+  #startBeats = 0;
   #hung = false;
+  #verdict: string | undefined;
   #asked = false;
   #isOver = false;
 
@@ -127,6 +131,9 @@ export class Child {
         this.#process.kill();
         this.#listeners.onFailed(report.failure);
         return;
+      case 'broken':
+        this.#condemn(`its engine closed itself (${report.why})`);
+        return;
       case 'closed':
         // Nothing is left in it that would have to be freed.
         this.#process.kill();
@@ -146,14 +153,21 @@ export class Child {
    */
   #ask(): void {
     this.#silent += 1;
-    if (this.#silent <= this.#patience) {
+    if (this.#phase === 'starting') this.#startBeats += 1;
+    const isLoading = this.#startBeats <= MAX_START_BEATS || this.#phase !== 'starting';
+    if (this.#silent <= this.#patience && isLoading) {
       this.send({ type: 'ping' });
       return;
     }
     this.#hung = !this.#asked;
-    this.#process.kill();
+    this.#condemn(isLoading ? 'it answered no more' : 'it did not load its models in five minutes');
     // One that a driver holds in the system cannot be killed, and nobody tells that it never began.
     if (this.#silent > this.#patience + UNKILLABLE_BEATS) this.#end({ code: null, signal: null });
+  }
+
+  #condemn(verdict: string): void {
+    if (!this.#asked) this.#verdict ??= verdict;
+    this.#process.kill();
   }
 
   #end(exit: Exit): void {
@@ -166,6 +180,7 @@ export class Child {
       uptimeMs: this.uptimeMs,
       phase: this.#phase,
       hung: this.#hung,
+      verdict: this.#verdict,
       printed: this.#printed,
       log: this.#log,
       rssBytes: this.#vitals?.rssBytes,

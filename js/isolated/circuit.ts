@@ -1,15 +1,16 @@
 // When to try again after a crash, and when to stop trying.
 
-/** How many crashes are too many. */
+/** How many crashes are too many, of each worker. */
 export interface CircuitOptions {
   /**
-   * So many crashes for each worker within `windowMs` are too many, 1 to 1000: calls fail at once with
-   * `ERR_WORKER_CRASHED` from then on. Default 8: a job that crashes every process costs two.
+   * So many crashes of a worker within `windowMs`, or in a row without anything done between them,
+   * are too many, 1 to 1000: it is not replaced any more, and when none is left calls fail at once
+   * with `ERR_WORKER_CRASHED`. Default 8: a job that crashes every process costs two.
    */
   maxCrashes?: number;
   /** 1000 to 86400000. Default 60000. */
   windowMs?: number;
-  /** So long calls fail; the first call after that tries again. 100 to 86400000. Default 30000. */
+  /** So long it stays so; the first call after that tries again. 100 to 86400000. Default 30000. */
   cooldownMs?: number;
 }
 
@@ -17,7 +18,7 @@ export interface CircuitOptions {
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5000;
 
-export const MAX_CRASHES = 8;
+const MAX_CRASHES = 8;
 
 export class Circuit {
   readonly #maxCrashes: number;
@@ -39,12 +40,12 @@ export class Circuit {
     this.#now = now;
   }
 
-  /** Whether calls fail. */
+  /** Whether no other process is started. */
   get isOpen(): boolean {
     return this.#openedAt !== undefined;
   }
 
-  /** When the next call may try again; 0 if it may. */
+  /** When it may be tried again; 0 if it may. */
   get retryAfterMs(): number {
     if (this.#openedAt === undefined) return 0;
     return Math.max(0, Math.ceil(this.#openedAt + this.#cooldownMs - this.#now()));
@@ -55,13 +56,15 @@ export class Circuit {
     const now = this.#now();
     this.#crashes = this.#crashes.filter((at) => now - at < this.#windowMs);
     this.#crashes.push(now);
-    if (this.#crashes.length >= this.#maxCrashes) this.#openedAt = now;
     this.#inARow += 1;
+    // Those of processes that take long to begin are far apart.
+    const count = Math.max(this.#crashes.length, this.#inARow);
+    if (count >= this.#maxCrashes) this.#openedAt = now;
     if (this.#inARow === 1) return 0;
     return Math.min(FIRST_PAUSE_MS * 2 ** (this.#inARow - 2), LONGEST_PAUSE_MS);
   }
 
-  /** A process has done a job. */
+  /** A process has done a job, or told the text of a stream. */
   worked(): void {
     this.#inARow = 0;
   }

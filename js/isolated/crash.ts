@@ -69,6 +69,8 @@ export interface Evidence {
   uptimeMs: number;
   phase: CrashReport['phase'];
   hung: boolean;
+  /** Why it was killed by its supervisor. */
+  verdict: string | undefined;
   printed: string;
   log: readonly LogRecord[];
   rssBytes: number | undefined;
@@ -77,7 +79,7 @@ export interface Evidence {
 }
 
 export function crashReport(evidence: Evidence, jobs: CrashedJob[]): CrashReport {
-  const { exit, pid, info, hung } = evidence;
+  const { exit, pid, info, hung, verdict } = evidence;
   const now = new Date();
   const stamp = now.toISOString().replace(/[-:.]/g, '');
   return {
@@ -89,7 +91,7 @@ export function crashReport(evidence: Evidence, jobs: CrashedJob[]): CrashReport
     exitCode: exit.code,
     signal: exit.signal,
     hung,
-    explanation: hung ? 'it answered no more, and was killed' : explain(exit),
+    explanation: verdict === undefined ? explain(exit) : `${verdict}, and was killed`,
     jobs,
     log: evidence.log.map(withoutText),
     printed: evidence.printed,

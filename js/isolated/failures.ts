@@ -21,13 +21,10 @@ export const CLOSED = {
   code: 'ERR_CLOSED',
   message: 'the transcriber was closed before the job was done',
 };
-export const NOT_OPEN = {
-  code: 'ERR_CLOSED',
-  message: 'the transcriber is closed; open another one',
-};
 
-export function poisonous({ explanation, id }: CrashReport): string {
-  return `the job was running when a worker process crashed, and again when it ran anew, with no other job: ${explanation}. Report ${id}`;
+/** Of a job, or of a stream, that runs no more. */
+export function poisonous({ explanation, id }: CrashReport, crashes: number): string {
+  return `it was running at ${crashes} crashes of a worker process, the last one: ${explanation}. Report ${id}`;
 }
 
 export function crashFailure({ id, explanation, exitCode, signal }: CrashReport): CrashFailure {

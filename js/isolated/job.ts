@@ -71,6 +71,10 @@ export class Job {
     else this.#timer = setTimeout(tell, TIMEOUT_GRACE_MS).unref();
   }
 
+  get crashes(): number {
+    return this.#crashes;
+  }
+
   get settled(): boolean {
     return this.#settled;
   }

@@ -14,8 +14,8 @@ import type {
   Transcript,
 } from '../../index.js';
 import type { Engine, EngineStream, Input, Running } from '../engine.js';
-import { isFailure } from '../error.js';
-import { Circuit, type CircuitOptions, MAX_CRASHES } from './circuit.js';
+import { isFailure, NOT_OPEN } from '../error.js';
+import type { CircuitOptions } from './circuit.js';
 import { type CrashReport, crashReport, type Evidence } from './crash.js';
 import type { CrashFiles } from './crash_files.js';
 import {
@@ -23,13 +23,12 @@ import {
   CLOSED,
   type CrashFailure,
   crashFailure,
-  NOT_OPEN,
   poisonous,
   TIMEOUT,
 } from './failures.js';
 import { heldBytes, Job, owned } from './job.js';
 import { Queue } from './queue.js';
-import { RemoteStream } from './stream.js';
+import { lose, Streams } from './streams.js';
 import { Tally } from './tally.js';
 import { type RecycleOptions, Worker } from './worker.js';
 
@@ -63,9 +62,8 @@ export class Pool implements Engine {
   readonly #queue = new Queue();
   /** Every job that is not settled. */
   readonly #jobs = new Map<number, Job>();
-  readonly #streams = new Set<RemoteStream>();
+  readonly #streams: Streams;
   readonly #tally = new Tally();
-  readonly #circuit: Circuit;
   #engine: EngineOptions;
   #info: EngineInfo | undefined;
   #keys = 0;
@@ -81,10 +79,7 @@ export class Pool implements Engine {
   private constructor(options: PoolOptions) {
     this.#options = options;
     this.#engine = options.engine;
-    const { workers, circuit } = options;
-    // What takes all of them along is one crash for each.
-    const { maxCrashes = MAX_CRASHES } = circuit;
-    this.#circuit = new Circuit({ ...circuit, maxCrashes: maxCrashes * workers });
+    const { workers, recycle, circuit } = options;
     const listeners: ConstructorParameters<typeof Worker>[0] = {
       onReady: (worker, info) => this.#ready(worker, info),
       onFailed: (worker, failure) => this.#startFailed(worker, failure),
@@ -94,9 +89,13 @@ export class Pool implements Engine {
       onRoom: () => this.#dispatch(),
     };
     this.#workers = Array.from(
-      { length: options.workers },
-      () => new Worker(listeners, options.recycle),
+      { length: workers },
+      () => new Worker(listeners, recycle, circuit),
     );
+    this.#streams = new Streams(this.#workers, () => {
+      this.#rest();
+      this.#dispatch();
+    });
   }
 
   /** Resolves when every worker is ready. */
@@ -160,14 +159,14 @@ export class Pool implements Engine {
   /** Why nothing is taken in at the moment. */
   #refusal(): Failure | undefined {
     if (this.#state !== 'open') return NOT_OPEN;
-    if (!this.#circuit.isOpen) return undefined;
-    const { retryAfterMs } = this.#circuit;
-    if (retryAfterMs > 0) return this.#tooMany(retryAfterMs);
-    this.#circuit.tryAgain();
-    for (const worker of this.#workers) {
-      if (worker.state === 'waiting') worker.start(this.#childOptions, 0);
-    }
-    return undefined;
+    for (const worker of this.#workers) worker.tryAgain(this.#childOptions);
+    if (!this.#isDown) return undefined;
+    return this.#tooMany(Math.min(...this.#workers.map(({ retryAfterMs }) => retryAfterMs)));
+  }
+
+  /** No worker has a process, or is about to have one. */
+  get #isDown(): boolean {
+    return this.#workers.every(({ isDown }) => isDown);
   }
 
   #fullFor(bytes: number): Failure | undefined {
@@ -178,7 +177,7 @@ export class Pool implements Engine {
     else if (excess > 0 && this.#bytes > 0 && bytes > 0) {
       what = `the jobs in the queue would hold ${excess} bytes of input more than maxQueuedBytes, ${maxQueuedBytes}`;
     } else return undefined;
-    const { retryAfterMs } = this.#tally;
+    const retryAfterMs = this.#tally.retryAfterMs(Math.max(0, excess));
     const message = `${what}; try again in ${retryAfterMs} ms`;
     return { code: 'ERR_QUEUE_FULL', message, retryAfterMs };
   }
@@ -198,12 +197,11 @@ export class Pool implements Engine {
   #settled(job: Job, outcome: Transcript | Failure): void {
     this.#jobs.delete(job.key);
     this.#bytes -= job.bytes;
-    this.#tally.settled(outcome);
+    this.#tally.settled(outcome, job.bytes);
     this.#rest();
   }
 
   #done(job: Job, outcome: Transcript | Failure): void {
-    if (!isFailure(outcome)) this.#circuit.worked();
     job.settle(outcome);
     this.#dispatch();
   }
@@ -263,9 +261,9 @@ export class Pool implements Engine {
     this.#tally.gone(evidence.counters);
     const jobs = [...worker.jobs.values()].filter((job) => !job.settled);
     worker.jobs.clear();
-    const poison = jobs.filter((job) => job.crashed(jobs.length === 1));
     const streams = [...worker.streams.values()].filter(({ isAttached }) => isAttached);
-    const alone = jobs.length === 0 && streams.length === 1;
+    const alone = jobs.length + streams.length === 1;
+    const poison = jobs.filter((job) => job.crashed(alone));
     const lost = new Set(streams.filter((stream) => stream.crashed(alone)));
     const report = crashReport(evidence, [
       ...jobs.map((job) => job.describe(poison.includes(job))),
@@ -274,39 +272,30 @@ export class Pool implements Engine {
     this.#lastCrash = crashFailure(report);
     const fields = { pid: evidence.pid ?? 0, crash: report.id };
     this.#log('error', `a worker process crashed: ${report.explanation}`, fields);
-    this.#keep(report, poison[0]);
-    for (const job of poison) job.settle({ ...this.#lastCrash, message: poisonous(report) });
-    for (const stream of lost) this.#lose(stream, this.#lastCrash);
+    this.#keep(report, poison);
+    for (const job of poison) {
+      job.settle({ ...this.#lastCrash, message: poisonous(report, job.crashes) });
+    }
+    for (const stream of lost) lose(stream, this.#lastCrash);
+    for (const stream of worker.streams.values()) stream.detach();
     // Alone, so that what crashes then is known.
     for (const job of jobs) if (!poison.includes(job)) this.#queue.suspect(job);
     if (evidence.phase === 'starting') this.#considerCpu();
     this.#again(worker);
-  }
-
-  #lose(stream: RemoteStream, crash: CrashFailure): void {
-    const { resumeFromMs } = stream;
-    stream.fail({
-      ...crash,
-      resumeFromMs,
-      message: `${crash.message}; open another stream and write the audio from ${Math.floor(resumeFromMs)} ms on again`,
-    } as CrashFailure);
+    this.#dispatch();
   }
 
   /** Starts the next process, unless that has failed too often. */
   #again(worker: Worker): void {
-    const pauseMs = this.#circuit.crashed();
-    if (!this.#circuit.isOpen) {
-      worker.start(this.#childOptions, pauseMs);
-      return;
-    }
-    const failure = this.#tooMany(this.#circuit.retryAfterMs);
+    worker.again(this.#childOptions);
+    if (!worker.isDown) return;
+    const failure = this.#tooMany(worker.retryAfterMs);
     this.#log('error', failure.message);
-    if (this.#state === 'opening') {
-      this.#opened(failure);
-      return;
-    }
-    for (const job of this.#jobs.values()) this.#giveUp(job, failure);
-    for (const stream of this.#streams) this.#lose(stream, failure);
+    if (this.#state === 'opening') this.#opened(failure);
+    else if (this.#isDown) {
+      for (const job of [...this.#jobs.values()]) this.#giveUp(job, failure);
+      for (const stream of this.#streams.all) lose(stream, failure);
+    } else for (const stream of worker.streams.values()) this.#streams.place(stream);
   }
 
   #tooMany(retryAfterMs: number): CrashFailure {
@@ -324,7 +313,7 @@ export class Pool implements Engine {
     this.#engine = { ...this.#engine, device: 'cpu' };
   }
 
-  async #keep(report: CrashReport, poison: Job | undefined): Promise<void> {
+  async #keep(report: CrashReport, [poison]: Job[]): Promise<void> {
     let kept = report;
     try {
       kept = (await this.#options.files?.write(report, poison?.input)) ?? report;
@@ -337,25 +326,7 @@ export class Pool implements Engine {
   openStream(options: LiveOptions, onEvent: (event: LiveEvent) => void): EngineStream | Failure {
     const refusal = this.#refusal();
     if (refusal) return refusal;
-    const load = (worker: Worker) => worker.streams.size + (worker.isServing ? 0 : 1e6);
-    const worker = this.#workers.reduce((best, next) => (load(next) < load(best) ? next : best));
-    const stream = new RemoteStream(this.#nextKey(), options, {
-      onEvent,
-      onOver: (over) => {
-        this.#streams.delete(over);
-        worker.streams.delete(over.key);
-        worker.attachStreams();
-        this.#rest();
-        this.#dispatch();
-      },
-      onCaughtUp: () => {
-        worker.attachStreams();
-        this.#dispatch();
-      },
-    });
-    this.#streams.add(stream);
-    worker.hold(stream);
-    return stream;
+    return this.#streams.open(this.#nextKey(), options, onEvent);
   }
 
   stats(): EngineCounters {
@@ -381,7 +352,7 @@ export class Pool implements Engine {
     this.#stayAlive();
     if (drain && this.#state === 'open') {
       this.#state = 'draining';
-      for (const stream of this.#streams) stream.end();
+      for (const stream of this.#streams.all) stream.end();
       const drained = new Promise<void>((resolve) => {
         this.#drained = resolve;
       });
@@ -390,9 +361,16 @@ export class Pool implements Engine {
     }
     this.#state = 'closed';
     for (const job of [...this.#jobs.values()]) this.#giveUp(job, CLOSED);
-    for (const stream of [...this.#streams]) stream.fail(CLOSED);
-    await Promise.all(this.#workers.map((worker) => worker.close()));
+    for (const stream of this.#streams.all) stream.fail(CLOSED);
+    await Promise.all(this.#workers.map((worker) => this.#end(worker)));
     clearInterval(this.#alive);
+  }
+
+  async #end(worker: Worker): Promise<void> {
+    const isCounted = worker.state === 'recycling';
+    const counters = worker.child?.vitals?.counters;
+    await worker.close();
+    if (!isCounted) this.#tally.gone(counters);
   }
 
   hurry(): void {

@@ -1,5 +1,6 @@
 // What the two processes say to each other. Bytes and samples are carried as they are.
 
+import { deserialize, serialize } from 'node:v8';
 import type {
   EngineCounters,
   EngineInfo,
@@ -51,6 +52,8 @@ export interface Vitals {
 export type Report =
   | { type: 'ready'; info: EngineInfo; vitals: Vitals }
   | { type: 'failed'; failure: Failure }
+  /** The engine has closed itself. */
+  | { type: 'broken'; why: string }
   | { type: 'pong'; vitals: Vitals }
   | { type: 'event'; key: number; event: JobEvent }
   | { type: 'done'; key: number; outcome: Transcript | Failure; vitals: Vitals }
@@ -65,7 +68,7 @@ export type Report =
  */
 export function sendable(value: unknown): unknown {
   try {
-    return structuredClone(value);
+    return deserialize(serialize(value));
   } catch {
     if (typeof value !== 'object' || value === null) return {};
     if (Array.isArray(value)) return value.map(sendable);

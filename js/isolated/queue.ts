@@ -37,11 +37,17 @@ export class Queue {
 
   /**
    * What a process gets that has these. A suspect is alone until it is done, or further than it was
-   * when the process crashed; then it is a job like any other.
+   * when the process crashed; then it is a job like any other. While one waits nothing else is begun,
+   * so that its turn comes, but what somebody waits for behind a long file.
    */
   next(running: Job[]): Job | undefined {
     if (running.some((job) => job.isSuspect)) return undefined;
-    if (this.#suspects.length > 0) return running.length === 0 ? this.#suspects.shift() : undefined;
+    const [suspect] = this.#suspects;
+    if (suspect !== undefined) {
+      if (running.length === 0) return this.#suspects.shift();
+      const isLong = suspect.isBatch && running.some(({ isBatch }) => isBatch);
+      return isLong ? take(this.#interactive, running, false) : undefined;
+    }
     return take(this.#interactive, running, false) ?? take(this.#batch, running, true);
   }
 }

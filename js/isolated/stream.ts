@@ -42,6 +42,8 @@ interface Kept {
 
 export interface StreamListeners {
   onEvent(event: LiveEvent): void;
+  /** Its process has told a text. */
+  onFinal(stream: RemoteStream): void;
   /** It is over. */
   onOver(stream: RemoteStream): void;
   /** What it was asked to take again after a crash has been heard. */
@@ -71,6 +73,9 @@ export class RemoteStream implements EngineStream {
   #previous: string | undefined;
   #speech: { kind: string; atMs: number } = { kind: 'speech-end', atMs: Number.NEGATIVE_INFINITY };
   #spokenMs = 0;
+  /** Set as long as a process may tell again what another has told. */
+  #isRepeating = false;
+  #writtenMs = 0;
   #crashes = 0;
   /** The last write that came before the crash, until it has been heard again. */
   #behind: number | undefined;
@@ -87,13 +92,21 @@ export class RemoteStream implements EngineStream {
     this.#listeners = listeners;
   }
 
+  /** A process that goes on from another begins with less. */
   get writtenMs(): number {
-    return this.#state.writtenMs;
+    return this.#writtenMs;
   }
 
   get lagMs(): number {
     const { lagMs, taken } = this.#state;
-    return taken < this.#number - 1 ? Math.max(lagMs, 1) : lagMs;
+    // What is told of it comes some time after the events.
+    const isBehind = taken < this.#number - 1 || this.#isOpen;
+    return isBehind ? Math.max(lagMs, 1) : lagMs;
+  }
+
+  /** An utterance has begun that has no text yet. */
+  get #isOpen(): boolean {
+    return !this.#over && [...this.#kept.values()].some(({ spokenMs }) => spokenMs !== undefined);
   }
 
   /** From here on audio has to be written again, to somebody else. */
@@ -219,6 +232,7 @@ export class RemoteStream implements EngineStream {
     this.#untakenBytes = this.#keptBytes;
     this.#behind = this.#number - 1;
     this.#heardAgain = false;
+    this.#isRepeating = true;
   }
 
   /** The process crashed. Whether the stream cannot go on: it is to blame, or lacks audio. */
@@ -249,6 +263,7 @@ export class RemoteStream implements EngineStream {
   hearState(state: StreamState, child: Child): void {
     if (child !== this.#child) return;
     this.#state = state;
+    this.#writtenMs = Math.max(this.#writtenMs, state.writtenMs);
     const entry = this.#entries.find(
       (entry) => entry.kind === 'write' && entry.number === state.taken,
     );
@@ -286,7 +301,8 @@ export class RemoteStream implements EngineStream {
       case 'speech-end':
         if (kind === 'speech-start') this.#spokenMs = atMs;
         // What was told before a crash is not told again.
-        if (kind === this.#speech.kind || atMs < this.#speech.atMs + SAME_MS) return;
+        this.#isRepeating &&= kind === this.#speech.kind || atMs < this.#speech.atMs + SAME_MS;
+        if (this.#isRepeating) return;
         this.#speech = { kind, atMs };
         break;
       case 'interim':
@@ -324,6 +340,7 @@ export class RemoteStream implements EngineStream {
     this.#crashes = 0;
     this.#heardAgain = true;
     this.#forget();
+    this.#listeners.onFinal(this);
   }
 
   /** Lets go of what no text to come needs, and of what is too much. */

@@ -32,8 +32,10 @@ export class Tally {
     RecordableHistogram
   >;
   #msPerJob: number | undefined;
+  #msPerByte: number | undefined;
 
-  settled(outcome: Transcript | Failure): void {
+  /** `bytes` of input go with it. */
+  settled(outcome: Transcript | Failure, bytes: number): void {
     if (isFailure(outcome)) {
       this.failed[outcome.code] = (this.failed[outcome.code] ?? 0) + 1;
       return;
@@ -44,6 +46,9 @@ export class Tally {
       this.#times[name].record(Math.max(1, Math.round(timings[name] * 1000)));
     const busyMs = timings.decodeMs + timings.vadMs + timings.inferenceMs;
     this.#msPerJob = (this.#msPerJob ?? busyMs) * (1 - WEIGHT) + busyMs * WEIGHT;
+    if (bytes === 0) return;
+    const msPerByte = busyMs / bytes;
+    this.#msPerByte = (this.#msPerByte ?? msPerByte) * (1 - WEIGHT) + msPerByte * WEIGHT;
   }
 
   /** A process is no more; what it had counted stays. */
@@ -51,9 +56,11 @@ export class Tally {
     for (const name of SUMS) this.#gone[name] += counters?.[name] ?? 0;
   }
 
-  /** When there should be room for another job. */
-  get retryAfterMs(): number {
-    return Math.round(Math.min(Math.max(this.#msPerJob ?? FIRST_RETRY_MS, 10), 600_000));
+  /** When there should be room for another job, or for so many bytes. */
+  retryAfterMs(bytes: number): number {
+    const jobMs = this.#msPerJob ?? FIRST_RETRY_MS;
+    const ms = bytes > 0 && this.#msPerByte !== undefined ? this.#msPerByte * bytes : jobMs;
+    return Math.round(Math.min(Math.max(ms, 10), 600_000));
   }
 
   /** Over the processes that are there, and those that were. */

@@ -32,7 +32,6 @@ export interface Electron {
   app: {
     isReady(): boolean;
     once(event: 'quit', listener: () => void): unknown;
-    removeListener(event: 'quit', listener: () => void): unknown;
   };
 }
 
@@ -73,11 +72,7 @@ export function startUtility(
   let pid: number | undefined;
   let isOver = false;
   let isUnwanted = false;
-  let appQuits = false;
-  const onQuit = () => {
-    appQuits = true;
-  };
-  app.once('quit', onQuit);
+  const quitting = watchQuit(app);
   // Electron's own kill asks politely, which a process that hangs does not hear, and does nothing
   // before the process is there.
   const end = () => pid !== undefined && !isOver && kill(pid);
@@ -92,9 +87,8 @@ export function startUtility(
   const ended = once(onExit);
   child.on('exit', (code) => {
     isOver = true;
-    app.removeListener('quit', onQuit);
     // The application takes its processes along, which is no crash.
-    if (appQuits) return;
+    if (quitting.now) return;
     const exit = fromStatus(code);
     // Electron takes the listeners away now, and there may be something left to read.
     process.nextTick(() => {
@@ -116,6 +110,20 @@ export function startUtility(
       end();
     },
   };
+}
+
+const quits = new WeakMap<Electron['app'], { now: boolean }>();
+
+/** Whether the application is quitting; listens once, for any number of processes. */
+function watchQuit(app: Electron['app']): { now: boolean } {
+  const known = quits.get(app);
+  if (known) return known;
+  const quitting = { now: false };
+  quits.set(app, quitting);
+  app.once('quit', () => {
+    quitting.now = true;
+  });
+  return quitting;
 }
 
 /** Signals by which native code ends, or is ended. */

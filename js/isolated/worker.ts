@@ -2,7 +2,9 @@
 // what runs there.
 
 import type { EngineInfo, Failure, LogRecord, Transcript } from '../../index.js';
+import { isFailure } from '../error.js';
 import { Child, type ChildOptions } from './child.js';
+import { Circuit, type CircuitOptions } from './circuit.js';
 import type { Evidence } from './crash.js';
 import type { Job } from './job.js';
 import type { Report } from './protocol.js';
@@ -38,15 +40,17 @@ export class Worker {
   readonly streams = new Map<number, RemoteStream>();
   readonly #listeners: WorkerListeners;
   readonly #recycle: RecycleOptions;
+  readonly #circuit: Circuit;
   #child: Child | undefined;
   #state: WorkerState = 'waiting';
   #restart: NodeJS.Timeout | undefined;
   #jobsDone = 0;
   #started = 0;
 
-  constructor(listeners: WorkerListeners, recycle: RecycleOptions) {
+  constructor(listeners: WorkerListeners, recycle: RecycleOptions, circuit: CircuitOptions) {
     this.#listeners = listeners;
     this.#recycle = recycle;
+    this.#circuit = new Circuit(circuit);
   }
 
   get state(): WorkerState {
@@ -69,6 +73,34 @@ export class Worker {
   /** Streams of a process that has crashed come first: what crashes then, they have done. */
   get isCatchingUp(): boolean {
     return [...this.streams.values()].some((stream) => stream.isCatchingUp);
+  }
+
+  /** It has had too many crashes, and gets no other process for the time being. */
+  get isDown(): boolean {
+    return this.#circuit.isOpen;
+  }
+
+  /** When it may be tried again. */
+  get retryAfterMs(): number {
+    return this.#circuit.retryAfterMs;
+  }
+
+  /** After a crash: the next process, unless that were one too many. */
+  again(options: () => ChildOptions): void {
+    const pauseMs = this.#circuit.crashed();
+    if (!this.isDown) this.start(options, pauseMs);
+  }
+
+  /** One that is down gets another process when it has been for long enough. */
+  tryAgain(options: () => ChildOptions): void {
+    if (!this.isDown || this.#circuit.retryAfterMs > 0) return;
+    this.#circuit.tryAgain();
+    this.start(options, 0);
+  }
+
+  /** Its process has done what it is for. */
+  worked(): void {
+    this.#circuit.worked();
   }
 
   /** Starts a process, after a pause. */
@@ -104,7 +136,6 @@ export class Worker {
         this.#child = undefined;
         this.#state = 'waiting';
         this.#listeners.onCrash(this, evidence);
-        for (const stream of this.streams.values()) stream.detach();
       },
     });
     this.#child = child;
@@ -121,6 +152,7 @@ export class Worker {
         if (job === undefined) return;
         this.jobs.delete(report.key);
         this.#jobsDone += 1;
+        if (!isFailure(report.outcome)) this.worked();
         this.#listeners.onDone(job, report.outcome);
         return;
       }
@@ -191,5 +223,7 @@ export class Worker {
     this.#state = 'closed';
     clearTimeout(this.#restart);
     await this.#child?.close();
+    this.#child = undefined;
+    this.jobs.clear();
   }
 }

@@ -104,6 +104,7 @@ function startJob({ key, input, options, events }: Order & { type: 'job' }): voi
     jobs.set(key, job);
     job.outcome.then((outcome) => {
       jobs.delete(key);
+      if (isFailure(outcome) && isBroken()) return;
       tell({ type: 'done', key, outcome, vitals: vitals() });
     });
   } catch (error) {
@@ -118,8 +119,11 @@ function openStream({ key, options, resume, taken }: Order & { type: 'stream' })
     return engine.openStream(
       options,
       (event) => {
+        if (event.kind === 'end') {
+          if (event.failure !== undefined && isBroken()) return;
+          streams.delete(key);
+        }
         // Between its state and its event, which is later shows in the event.
-        if (event.kind === 'end') streams.delete(key);
         const known = streams.get(key);
         if (event.kind === 'ready' && known) known.hasRoom = true;
         tell({ type: 'stream-event', key, event });
@@ -129,6 +133,7 @@ function openStream({ key, options, resume, taken }: Order & { type: 'stream' })
     );
   });
   if (isFailure(opened)) {
+    if (isBroken()) return;
     tell({ type: 'stream-event', key, event: { kind: 'end', failure: opened } });
     return;
   }
@@ -170,6 +175,13 @@ function tellState(key: number): void {
 setInterval(() => {
   for (const key of streams.keys()) tellState(key);
 }, STATE_MS).unref();
+
+/** An engine that has closed itself serves nobody: another process is to run what it had. */
+function isBroken(): boolean {
+  const why = engine?.broken ?? undefined;
+  if (why !== undefined) tell({ type: 'broken', why });
+  return why !== undefined;
+}
 
 async function close(): Promise<void> {
   await engine?.close(false);

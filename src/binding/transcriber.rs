@@ -18,7 +18,7 @@ use super::results::{EngineInfo, JobEvent, LogRecord, Transcript};
 use super::stats::EngineCounters;
 use super::stream::{LiveEvent, LiveOptions, NativeStream, StreamResume};
 use crate::audio::{Pcm, Samples};
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Cause};
 use crate::engine::{Engine, EventSink, Input, StatsReader, StreamEvent};
 use crate::error::{Error, Result};
 use crate::log::LogSink;
@@ -232,6 +232,18 @@ impl NativeTranscriber {
     #[napi(getter)]
     pub fn info(&self) -> EngineInfo {
         self.info.clone()
+    }
+
+    /// Why the engine closed itself, if it has.
+    #[napi(getter)]
+    pub fn broken(&self) -> Option<String> {
+        let State::Open(engine) = &*self.slot.borrow() else {
+            return None;
+        };
+        match engine.cancel_all().cause() {
+            Some(Cause::Failed(why)) => Some(why.to_string()),
+            _ => None,
+        }
     }
 
     /// The counters now.
