@@ -41,7 +41,10 @@ async function caption(transcriber, socket) {
   });
   socket.on('close', () => stream.destroy());
   try {
-    for await (const event of stream) socket.send(JSON.stringify(event));
+    for await (const event of stream) {
+      // A page that does not read makes its stream wait.
+      await new Promise((resolve) => socket.send(JSON.stringify(event), resolve));
+    }
   } catch (error) {
     socket.close(1011, error.code);
   }
