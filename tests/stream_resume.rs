@@ -164,3 +164,27 @@ fn wherever_a_stream_breaks_off_another_goes_on_as_if_nothing_had_happened() {
         assert_eq!(both, starts(&whole.events), "at {second} s: {resume:?}");
     }
 }
+
+/// An engine that closes, say, lets a stream end that has not got all of its audio again.
+#[test]
+fn a_stream_that_ends_before_it_is_where_the_other_was_ends_in_order() {
+    let engine = script().engine(4);
+    for spoken_ms in [None, Some(3000.0)] {
+        let resume = Resume {
+            written_ms: 1000.0,
+            received: SECOND,
+            from_ms: 3000.0,
+            utterance: 2,
+            spoken_ms,
+            committed: vec!["w20".into()],
+            ..Resume::default()
+        };
+        let (mut stream, events) = open(&engine, options(resume));
+        write(&stream, &audio(&[(20, 10)]));
+        stream.end();
+        let told = Told::collect(&events);
+        told.end.as_ref().unwrap();
+        assert!(told.finals().iter().all(|f| f.duration_ms < 0.1));
+        assert_eq!(told.finals().len(), usize::from(spoken_ms.is_some()));
+    }
+}

@@ -3,8 +3,11 @@
 
 mod fakes;
 
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
 use fakes::live::{Told, audio, open, script, told, write};
-use fakes::{SECOND, pcm, until, wait};
+use fakes::{SECOND, Script, pcm, until, wait};
 use opuscribe::engine::StreamEvent;
 use opuscribe::options::{JobOptions, Resume, StreamOptions, VadOverrides};
 
@@ -195,6 +198,123 @@ fn long_speech_is_cut_in_its_quietest_place_without_loss_or_repeat() {
             .map(|level| format!("w{level}"))
             .collect();
         assert_eq!(words, said);
+    }
+}
+
+/// So many samples of each level.
+fn samples(stretches: &[(f32, usize)]) -> Vec<f32> {
+    let stretch = |&(level, count): &(f32, usize)| std::iter::repeat_n(level, count);
+    stretches.iter().flat_map(stretch).collect()
+}
+
+/// The samples of each utterance. Without interims every sample of them is in exactly one window.
+fn utterances(options: StreamOptions, audio: &[f32], piece: usize) -> Vec<Range<usize>> {
+    let windows = Arc::new(Mutex::new(Vec::new()));
+    let engine = Script {
+        windows: Some(Arc::clone(&windows)),
+        ..script()
+    }
+    .engine(4);
+    let interim = options.interim;
+    let (mut stream, events) = open(&engine, options);
+    for piece in audio.chunks(piece) {
+        stream.push_pcm(piece.to_vec());
+        until(|| stream.lag_ms() < 1000.0);
+    }
+    stream.end();
+    let told = Told::collect(&events);
+    told.end.as_ref().unwrap();
+    told.assert_committed_only_grows();
+    let at = |ms: f64| (ms * 16.0).round() as usize;
+    let finals = told.finals();
+    let speech = finals.iter().flat_map(|f| &f.speech);
+    let ranges: Vec<_> = speech.map(|s| at(s.start_ms)..at(s.end_ms)).collect();
+    assert!(ranges.is_sorted_by(|a, b| a.end <= b.start), "{ranges:?}");
+    if !interim {
+        let said: Vec<f32> = ranges
+            .iter()
+            .flat_map(|r| &audio[r.clone()])
+            .copied()
+            .collect();
+        // Not printed: these are seconds of samples.
+        assert!(windows.lock().unwrap().concat() == said, "{ranges:?}");
+    }
+    ranges
+}
+
+/// A window is cut in the second half of a pause, and the utterance in the pause's middle.
+#[test]
+fn a_pause_in_which_a_window_is_cut_too_is_in_one_utterance_alone() {
+    let said = samples(&[(0.2, 363_200), (0.05, 3840), (0.0, 2624), (0.3, 3 * SECOND)]);
+    for interim in [true, false] {
+        let options = StreamOptions {
+            interim,
+            ..StreamOptions::default()
+        };
+        let ranges = utterances(options, &said, SECOND / 50);
+        assert_eq!(ranges, [0..367_560, 367_560..said.len()]);
+    }
+}
+
+/// A window is cut in a pause that is too short for an utterance, behind the longest that one may be.
+#[test]
+fn an_utterance_that_is_too_long_ends_no_sooner_than_its_last_window() {
+    let said = samples(&[(0.2, 366_080), (0.05, 1536), (0.0, 1536), (0.3, 3 * SECOND)]);
+    for interim in [true, false] {
+        let options = StreamOptions {
+            vad: VadOverrides {
+                max_speech_duration_s: Some(22.9),
+                ..VadOverrides::default()
+            },
+            interim,
+            ..StreamOptions::default()
+        };
+        let ranges = utterances(options, &said, SECOND / 50);
+        assert_eq!(ranges, [0..368_160, 368_160..said.len()]);
+    }
+}
+
+#[test]
+fn wherever_speech_pauses_every_sample_is_in_one_window() {
+    let mut number = 1_u64;
+    let mut random = |range: Range<usize>| {
+        number = number
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        range.start + (number >> 33) as usize % range.len()
+    };
+    for turn in 0..40 {
+        // A pause at the limit of a window, some of it quieter, and another soon behind it.
+        let begins = random(358_000..370_000);
+        let stretches = [
+            (0.2, begins),
+            (0.05, random(0..5000)),
+            (0.0, random(200..8000)),
+            (0.05, random(0..3000)),
+            (0.3, random(2000..20_000)),
+            (0.0, random(1600..9000)),
+            (0.4, random(10_000..20_000)),
+        ];
+        let mut said = samples(&stretches);
+        for sample in &mut said {
+            // So that no two stretches are the same.
+            *sample += random(0..1000) as f32 / 1e6;
+        }
+        let options = StreamOptions {
+            vad: VadOverrides {
+                max_speech_duration_s: Some([22.9, 23.5, 30.0, f64::INFINITY][turn % 4]),
+                ..VadOverrides::default()
+            },
+            interim: turn % 8 < 4,
+            ..StreamOptions::default()
+        };
+        let ranges = utterances(options, &said, random(320..1600));
+        let mut heard = vec![false; said.len()];
+        for range in &ranges {
+            heard[range.clone()].fill(true);
+        }
+        let is_lost = |(sample, heard): (&f32, &bool)| *sample > 0.1 && !heard;
+        assert!(!said.iter().zip(&heard).any(is_lost), "{turn}: {ranges:?}");
     }
 }
 

@@ -85,17 +85,17 @@ impl Packer {
 
     /// Packs a segment that is complete.
     pub fn complete(&mut self, segment: &Range<usize>, windows: &mut VecDeque<Window>) {
-        let end = segment.end.min(self.start + self.audio.len());
-        let from = self.packed.take().unwrap_or(segment.start);
-        let from = self.split(from, end, windows);
+        let rest = self.packed.take().unwrap_or(segment.start)..segment.end;
+        let Range { start, end } = self.held(&rest);
+        let from = self.split(start, end, windows);
         self.add(from..end, windows);
     }
 
     /// Packs what can be cut off a segment that certainly reaches the end of `segment`.
     pub fn grow(&mut self, segment: &Range<usize>, windows: &mut VecDeque<Window>) {
-        let end = segment.end.min(self.start + self.audio.len());
-        let from = self.packed.unwrap_or(segment.start);
-        self.packed = Some(self.split(from, end, windows));
+        let rest = self.packed.unwrap_or(segment.start)..segment.end;
+        let Range { start, end } = self.held(&rest);
+        self.packed = Some(self.split(start, end, windows));
     }
 
     /// No segment to come begins before `settled`: forgets the audio before it, and gives out a
@@ -139,24 +139,37 @@ impl Packer {
     #[must_use]
     pub fn excerpt(&self, start: usize, range: Range<usize>) -> (Vec<f32>, Vec<f32>) {
         // As many as have their middle before the sample.
-        let steps = |sample: usize| (sample - start + STEP_SAMPLES / 2 - 1) / STEP_SAMPLES;
+        let steps =
+            |sample: usize| (sample.saturating_sub(start) + STEP_SAMPLES / 2 - 1) / STEP_SAMPLES;
         let speech = (steps(range.start)..steps(range.end))
             .filter_map(|step| self.probability(start + step * STEP_SAMPLES + STEP_SAMPLES / 2))
             .collect();
-        let audio = range.start - self.start..range.end - self.start;
-        (self.audio[audio].to_vec(), speech)
+        (self.samples(&self.held(&range)).to_vec(), speech)
     }
 
     /// The quietest place of `range`, which is not settled yet.
     #[must_use]
     pub fn quietest(&self, range: Range<usize>) -> usize {
-        let audio = range.start - self.start..range.end - self.start;
-        self.start + quietest(&self.audio, audio)
+        let held = self.held(&range);
+        held.start + quietest(self.samples(&held))
+    }
+
+    /// What there is of the range. What is settled is in a window already or in none, and a stream
+    /// may end before the audio of an utterance that goes on: neither is to stop the stage.
+    fn held(&self, range: &Range<usize>) -> Range<usize> {
+        let start = range.start.max(self.start);
+        start..range.end.min(self.start + self.audio.len()).max(start)
+    }
+
+    /// The samples of a range that is held.
+    fn samples(&self, held: &Range<usize>) -> &[f32] {
+        let held = held.start - self.start..held.end - self.start;
+        self.audio.get(held).unwrap_or_default()
     }
 
     /// Of the 32 ms around the sample, or the last there is; none where nobody looked.
     fn probability(&self, sample: usize) -> Option<f32> {
-        let step = sample / STEP_SAMPLES - self.start / STEP_SAMPLES;
+        let step = (sample / STEP_SAMPLES).saturating_sub(self.start / STEP_SAMPLES);
         let last = self.probabilities.last();
         self.probabilities.get(step).or(last).copied()
     }
@@ -165,8 +178,8 @@ impl Packer {
     fn split(&mut self, from: usize, end: usize, windows: &mut VecDeque<Window>) -> usize {
         let mut from = from;
         while end - from > MAX_WINDOW_SAMPLES {
-            let latest = from + MAX_WINDOW_SAMPLES - self.start;
-            let cut = self.start + quietest(&self.audio, latest - SPLIT_SEARCH_SAMPLES..latest);
+            let search = from + Self::UNCUT_SAMPLES..from + MAX_WINDOW_SAMPLES;
+            let cut = search.start + quietest(self.samples(&search));
             self.add(from..cut, windows);
             from = cut;
         }
@@ -210,19 +223,16 @@ impl Packer {
     }
 }
 
-/// The middle of the quietest stretch of [`QUIET_SAMPLES`].
-fn quietest(pcm: &[f32], range: Range<usize>) -> usize {
-    let energy = |start: usize| -> f32 {
-        let stretch = &pcm[start..start + QUIET_SAMPLES];
-        stretch.iter().map(|sample| sample * sample).sum()
-    };
-    range
-        .clone()
+/// The middle of the quietest stretch of [`QUIET_SAMPLES`], or the end if there is none so long.
+fn quietest(pcm: &[f32]) -> usize {
+    pcm.windows(QUIET_SAMPLES)
         .step_by(QUIET_SAMPLES / 4)
-        .take_while(|start| start + QUIET_SAMPLES <= range.end)
-        .map(|start| (start, energy(start)))
+        .map(|stretch| stretch.iter().map(|sample| sample * sample).sum::<f32>())
+        .enumerate()
         .reduce(|best, next| if next.1 < best.1 { next } else { best })
-        .map_or(range.end, |(start, _)| start + QUIET_SAMPLES / 2)
+        .map_or(pcm.len(), |(step, _)| {
+            step * (QUIET_SAMPLES / 4) + QUIET_SAMPLES / 2
+        })
 }
 
 #[cfg(test)]
@@ -361,6 +371,30 @@ mod tests {
             }
             assert_eq!(windows, pack(&speech, &pcm), "{step}");
         }
+    }
+
+    /// Whoever asks is mistaken about what is there, and gets what is.
+    #[test]
+    fn what_is_forgotten_or_has_not_come_is_left_out() {
+        let mut packer = Packer::starting_at(512 * 100);
+        let mut windows = VecDeque::new();
+        packer.complete(&(512 * 200..512 * 200), &mut windows);
+        packer.grow(&(512 * 200..512 * 200), &mut windows);
+        assert_eq!(packer.part(0), 512 * 200);
+        packer.complete(&(0..512 * 150), &mut windows);
+        packer.hear(&vec![0.1; 512 * 10], &[0.5; 10]);
+        let (audio, speech) = packer.excerpt(512 * 98, 512 * 98..512 * 102);
+        assert_eq!((audio.len(), speech.len()), (512 * 2, 4));
+        assert!(packer.excerpt(512 * 300, 512 * 300..512 * 301).0.is_empty());
+        let reversed = Range {
+            start: 512 * 105,
+            end: 512 * 104,
+        };
+        assert_eq!(packer.quietest(reversed), 512 * 105);
+        packer.complete(&(512 * 98..512 * 120), &mut windows);
+        packer.finish(&mut windows);
+        assert_eq!(windows[0].timeline.spans(), [512 * 100..512 * 110]);
+        assert_eq!(windows.len(), 1);
     }
 
     #[test]

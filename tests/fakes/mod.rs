@@ -73,6 +73,8 @@ pub struct Script {
     /// Every level of the window is a word, and one that lasts less than half a second at its end is
     /// heard wrongly.
     pub every_word: bool,
+    /// Every window, where a test looks at them.
+    pub windows: Option<Arc<Mutex<Vec<Vec<f32>>>>>,
     /// What each window was to go on from.
     pub prompts: Arc<Mutex<Vec<Option<String>>>>,
 }
@@ -96,6 +98,9 @@ impl Recognizer for EchoRecognizer {
         request: &Request<'_>,
         cancel: &Cancel,
     ) -> Result<Recognition> {
+        if let Some(windows) = &self.script.windows {
+            windows.lock().unwrap().push(window.to_vec());
+        }
         let prompt = request.initial_prompt.map(String::from);
         self.script.prompts.lock().unwrap().push(prompt);
         assert_eq!(

@@ -109,7 +109,8 @@ impl Listening {
             .is_some_and(|u| middle > self.uncut(u));
         if is_late && pause.len() >= SHORT_PAUSE_SAMPLES {
             self.close(middle, next);
-            self.open(middle, next);
+            // A window may have taken more: the next begins where this one was really closed.
+            self.open(self.free_from, next);
         }
     }
 
@@ -130,10 +131,11 @@ impl Listening {
         if self.position() < limit.saturating_add(waits) {
             return;
         }
-        let search = self.uncut(utterance).max(utterance.part)..limit;
-        let cut = self.packer.quietest(search);
+        let from = self.uncut(utterance).max(utterance.part);
+        // In a long pause windows go on beyond the limit, and there it is cut behind them.
+        let cut = self.packer.quietest(from..limit.max(from));
         self.close(cut, next);
-        self.open(cut, next);
+        self.open(self.free_from, next);
     }
 
     /// Hands on what the utterance has grown by: up to here, or to where it would end if the pause
