@@ -198,6 +198,7 @@ fn a_pause_without_packets_ends_the_utterance_and_takes_no_time() {
     write(&stream, &audio(&[(30, 16)]));
     stream.idle();
     stream.idle();
+    assert!((stream.written_ms() - 3200.0).abs() < 1e-6);
     stream.end();
     let told = Told::collect(&events);
     assert_eq!(told.texts(), ["w20", "w30"]);

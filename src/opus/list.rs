@@ -67,16 +67,6 @@ impl PacketList {
         })
     }
 
-    /// How long the list lasts at 16 kHz, as far as its packets tell; `unknown` for those that do not.
-    #[must_use]
-    pub fn expected_samples(&self, unknown: usize) -> usize {
-        let samples = |packet: Option<&[u8]>| {
-            let told = packet.and_then(|packet| packet::samples_48k(packet).ok());
-            told.map_or(unknown, samples_16k)
-        };
-        self.iter().map(samples).sum()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = Option<&[u8]>> {
         let mut rest = self.bytes.as_slice();
         self.lengths.iter().map(move |length| {

@@ -7,24 +7,22 @@ use crossbeam_channel::Sender;
 use tokio::sync::{mpsc, watch};
 
 use super::Stream;
+use super::decoding::Decoding;
 use super::lag::{Gauge, Lag};
 use super::listen::{Heard, What};
-use crate::audio::{Converter, Pcm, SAMPLE_RATE_HZ, ms_to_samples, samples_to_ms};
+use super::written::Written;
+use crate::audio::samples_to_ms;
 use crate::cancel::{Cancel, Cause};
 use crate::engine::decode::Worker;
 use crate::engine::detect::Arrival;
 use crate::engine::flow::Flow;
-use crate::error::{Error, ErrorKind, Result};
-use crate::opus::{PacketDecoder, PacketList};
+use crate::error::Result;
+use crate::opus::PacketList;
 use crate::transcript::PacketCounts;
 
 /// Decoded in one go: few enough that others get their turn, and giving up is noticed.
 const STEP_PACKETS: usize = 100;
 const STEP_FRAMES: usize = 48_000;
-/// When so many packets have come and none was Opus, none will be.
-const HOPELESS_PACKETS: usize = 250;
-/// Of a lost packet, until one tells: what most encoders write.
-const PACKET_SAMPLES: usize = SAMPLE_RATE_HZ as usize / 50;
 
 /// One piece of a stream's input.
 enum Piece {
@@ -41,9 +39,7 @@ pub struct StreamHandle {
     pieces: mpsc::UnboundedSender<(Piece, Lag)>,
     gauge: Arc<Gauge>,
     cancel: Cancel,
-    /// Of floats: samples a second of all channels.
-    rate: usize,
-    written: Cell<usize>,
+    written: Cell<Written>,
     ended: bool,
 }
 
@@ -52,14 +48,14 @@ impl StreamHandle {
     /// 30 s of audio wait to be heard, or have been said and wait for their text.
     #[allow(clippy::must_use_candidate)] // A writer of little need not wait.
     pub fn push_packets(&self, packets: PacketList) -> bool {
-        let samples = packets.expected_samples(PACKET_SAMPLES);
+        let samples = self.count(|written| written.add_packets(&packets));
         self.push(Piece::Packets(packets), samples)
     }
 
     /// Writes interleaved samples.
     #[allow(clippy::must_use_candidate)] // As above.
     pub fn push_pcm(&self, samples: Vec<f32>) -> bool {
-        let waiting = samples.len() * SAMPLE_RATE_HZ as usize / self.rate;
+        let waiting = self.count(|written| written.add_floats(samples.len()));
         self.push(Piece::Pcm(samples), waiting)
     }
 
@@ -84,7 +80,7 @@ impl StreamHandle {
     /// How long what was written lasts, as far as its packets tell, in milliseconds.
     #[must_use]
     pub fn written_ms(&self) -> f64 {
-        samples_to_ms(self.written.get())
+        self.written.get().ms()
     }
 
     /// Gives the stream up.
@@ -92,8 +88,16 @@ impl StreamHandle {
         self.cancel.abort();
     }
 
+    /// Counts in what is written; gives how many samples at 16 kHz it is.
+    fn count(&self, add: impl FnOnce(&mut Written)) -> usize {
+        let before = self.written.get();
+        let mut after = before;
+        add(&mut after);
+        self.written.set(after);
+        after.samples() - before.samples()
+    }
+
     fn push(&self, piece: Piece, samples: usize) -> bool {
-        self.written.set(self.written.get() + samples);
         // Refused when the stream is over, which its last event tells.
         let _ = self.pieces.send((piece, Lag::new(&self.gauge, samples)));
         self.gauge.has_room()
@@ -123,19 +127,6 @@ struct Feeding {
     decoding: Decoding,
 }
 
-/// What decodes one stream: it goes to the thread whose turn it is, and comes back.
-#[derive(Default)]
-struct Decoding {
-    packets: Option<PacketDecoder>,
-    pcm: Option<Converter>,
-    /// Packets and samples that lie behind.
-    received: usize,
-    /// Packets that were not lost.
-    present: usize,
-    decoded_any: bool,
-    first_corrupt: Option<usize>,
-}
-
 /// What one turn gave.
 struct Decoded {
     pcm: Vec<f32>,
@@ -153,8 +144,10 @@ impl Feed {
             pieces: sender,
             gauge: Arc::clone(&stream.gauge),
             cancel: stream.flow.cancel.clone(),
-            rate: options.sample_rate_hz as usize * options.channels,
-            written: Cell::new(resume.map_or(0, |resume| ms_to_samples(resume.written_ms))),
+            written: Cell::new(Written::new(
+                resume.map_or(0.0, |resume| resume.written_ms),
+                options.sample_rate_hz as usize * options.channels,
+            )),
             ended: false,
         };
         let feed = Self {
@@ -172,10 +165,7 @@ impl Feed {
     /// Until the stream ends, is given up, or the engine closes, which ends it with what has come.
     pub async fn run(self, worker: Worker, next: Sender<Arrival>) {
         let resume = self.stream.options.resume.as_ref();
-        let decoding = Decoding {
-            received: resume.map_or(0, |resume| resume.received),
-            ..Decoding::default()
-        };
+        let decoding = Decoding::behind(resume.map_or(0, |resume| resume.received));
         let mut feeding = Feeding {
             stream: self.stream,
             worker,
@@ -293,90 +283,5 @@ impl Feeding {
         let stream = Arc::clone(&self.stream);
         // Fails only when the stage is gone; what it held of the stream has told its end.
         let _ = self.next.send(Arrival::Stream(Heard { stream, what }));
-    }
-}
-
-impl Decoding {
-    fn packets(
-        &mut self,
-        packets: &PacketList,
-        step: std::ops::Range<usize>,
-        pcm: &mut Vec<f32>,
-    ) -> Result<Option<PacketCounts>> {
-        let decoder = match &mut self.packets {
-            Some(decoder) => decoder,
-            none => none.insert(PacketDecoder::new()?),
-        };
-        for packet in packets.iter().skip(step.start).take(step.len()) {
-            if packet.is_none() && decoder.packet_samples().is_none() {
-                // Nobody waits for the first packet to tell how long those were.
-                decoder.skip(PACKET_SAMPLES, pcm);
-            } else {
-                self.decoded_any |= decoder.push(packet, pcm)? > 0;
-            }
-        }
-        let mut counts = decoder.take_counts();
-        for index in &mut counts.corrupt {
-            *index += self.received;
-        }
-        self.received += counts.received;
-        self.present += counts.received - counts.lost;
-        self.first_corrupt = self.first_corrupt.or(counts.corrupt.first().copied());
-        if self.present >= HOPELESS_PACKETS {
-            self.check_any_is_opus()?;
-        }
-        Ok(Some(counts))
-    }
-
-    fn pcm(
-        &mut self,
-        samples: &[f32],
-        rate_hz: u32,
-        channels: usize,
-        pcm: &mut Vec<f32>,
-    ) -> Result<Option<PacketCounts>> {
-        if !samples.len().is_multiple_of(channels) {
-            return Err(Error::invalid_argument(format!(
-                "{} samples were written, which do not divide by {channels} interleaved channels",
-                samples.len()
-            )));
-        }
-        Pcm::check_floats(samples, self.received)?;
-        self.received += samples.len();
-        let converter = match &mut self.pcm {
-            Some(converter) => converter,
-            none => none.insert(Converter::new(rate_hz, channels)?),
-        };
-        converter.push(samples, pcm)?;
-        Ok(None)
-    }
-
-    fn finish(&mut self, pcm: &mut Vec<f32>) -> Result<Option<PacketCounts>> {
-        if let Some(converter) = &mut self.pcm {
-            converter.finish(pcm)?;
-        }
-        let Some(decoder) = &mut self.packets else {
-            return Ok(None);
-        };
-        decoder.finish(pcm)?;
-        let counts = decoder.take_counts();
-        self.check_any_is_opus()?;
-        Ok(Some(counts))
-    }
-
-    fn check_any_is_opus(&self) -> Result<()> {
-        match self.first_corrupt {
-            Some(index) if !self.decoded_any => Err(Error::new(
-                ErrorKind::InvalidPacket,
-                format!(
-                    "none of the first {} packets can be decoded, packet {index} first; write whole \
-                     Opus packets, without container or length prefix, or pipe a container through \
-                     OpusDemuxer",
-                    self.present
-                ),
-            )
-            .at(index)),
-            _ => Ok(()),
-        }
     }
 }

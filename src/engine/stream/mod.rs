@@ -12,6 +12,7 @@
 //! it, the stream is told its end.
 
 mod agreement;
+mod decoding;
 mod feed;
 mod growing;
 mod inherited;
@@ -19,6 +20,7 @@ mod lag;
 mod listen;
 mod previous;
 mod tally;
+mod written;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
