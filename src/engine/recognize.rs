@@ -246,7 +246,12 @@ impl Recognizing {
         };
         let prompt = prompt(&self.ticket, previous);
         let interim = growing.interim();
-        let cancel = inbox.until_urgent(&interim.cancel);
+        let cancel = if interim.rehearses {
+            // What is more urgent may be its own final text, which it is about to be.
+            interim.cancel.clone()
+        } else {
+            inbox.until_urgent(&interim.cancel)
+        };
         let mut request = request(
             &self.ticket,
             self.language,

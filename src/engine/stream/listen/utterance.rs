@@ -33,6 +33,14 @@ pub(super) struct Utterance {
     settled: bool,
 }
 
+impl Utterance {
+    /// What is under way is of what is no longer to be heard alone.
+    fn give_up_interim(&mut self) {
+        self.interim.abort();
+        self.interim = self.flow.cancel.part();
+    }
+}
+
 impl Listening {
     /// An utterance begins: a job like any other, but that it is answered to the stream.
     pub(super) fn open(&mut self, start: usize, next: &Outbox) {
@@ -77,6 +85,8 @@ impl Listening {
         };
         let end = end.max(utterance.part);
         let range = utterance.start..end;
+        let interim = utterance.interim.clone();
+        let is_rehearsed = utterance.settled && utterance.sent == end;
         let mut windows = VecDeque::new();
         self.packer.complete(&range, &mut windows);
         self.packer.finish(&mut windows);
@@ -96,6 +106,10 @@ impl Listening {
         };
         self.free_from = end;
         self.hand_on(windows, vec![range], next);
+        if !is_rehearsed {
+            // Nobody needs it any more. Not sooner, or another would be begun in its place.
+            interim.abort();
+        }
         self.send(Part::End(Ok(summary)), next);
         self.utterance = None;
     }
@@ -157,12 +171,13 @@ impl Listening {
         self.packer.grow(&range, &mut windows);
         self.packer.finish(&mut windows);
         let part = self.packer.part(utterance.start);
+        self.hand_on(windows, Vec::new(), next);
         if let Some(utterance) = &mut self.utterance
             && part != utterance.part
         {
             (utterance.part, utterance.sent) = (part, part);
+            utterance.give_up_interim();
         }
-        self.hand_on(windows, Vec::new(), next);
         if self.stream.options.interim {
             self.send_growth(end, settled, next);
         }
@@ -179,8 +194,7 @@ impl Listening {
         }
         if settled && !utterance.settled {
             // What is under way is of less than will be the utterance, if this is its end.
-            utterance.interim.abort();
-            utterance.interim = utterance.flow.cancel.part();
+            utterance.give_up_interim();
         }
         (utterance.sent, utterance.settled) = (new.end, settled);
         let (audio, speech) = self.packer.excerpt(part, new);
