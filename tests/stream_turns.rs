@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use fakes::live::{Told, audio, open};
-use fakes::{Script, until};
+use fakes::{Script, submit_batch, until, wait, word};
 use opuscribe::engine::StreamEvent;
 use opuscribe::options::{JobOptions, Priority, StreamOptions};
 
@@ -113,4 +113,38 @@ fn a_rehearsal_of_what_is_not_the_end_makes_way_for_the_final_text() {
         assert_eq!(told.texts(), ["w20"]);
         assert!((told.finals()[0].duration_ms - 2700.0).abs() < 0.1);
     }
+}
+
+#[test]
+fn the_text_of_a_batch_stream_goes_before_the_interims_of_others() {
+    let (gated, works, open_gate) = Script::gated();
+    let engine = gated.engine(4);
+    let batch = |interim| StreamOptions {
+        job: JobOptions {
+            priority: Priority::Batch,
+            ..JobOptions::default()
+        },
+        interim,
+        ..StreamOptions::default()
+    };
+    let busy = submit_batch(&engine, word(11));
+    works.recv_timeout(LONG).unwrap();
+    let (mut stream, events) = open(&engine, batch(true));
+    stream.push_pcm(audio(&[(20, 20)]));
+    until(|| stream.lag_ms() == 0.0);
+    let (mut other, other_events) = open(&engine, batch(false));
+    other.push_pcm(audio(&[(50, 20)]));
+    other.end();
+    until_speech_ends(&other_events);
+    // The detector has handed it on when it hears what comes behind it.
+    stream.push_pcm(audio(&[(20, 1)]));
+    until(|| stream.lag_ms() == 0.0);
+    for _ in 0..4 {
+        open_gate.send(()).unwrap();
+    }
+    wait(&engine, busy).unwrap();
+    Told::collect(&other_events).end.unwrap();
+    stream.end();
+    Told::collect(&events).end.unwrap();
+    assert_eq!(gated.seen()[..3], ["w11", "w50", "w20"]);
 }

@@ -16,9 +16,25 @@ pub(crate) enum Class {
     /// all get them as often.
     Interim,
     Batch,
+    /// The same of what is not urgent itself: texts go before glimpses of texts.
+    BatchInterim,
 }
 
-const CLASSES: usize = 3;
+const CLASSES: usize = 4;
+
+impl Class {
+    /// Of interims of what has this priority.
+    pub fn interim(priority: Priority) -> Self {
+        match priority {
+            Priority::Interactive => Self::Interim,
+            Priority::Batch => Self::BatchInterim,
+        }
+    }
+
+    pub fn is_interim(self) -> bool {
+        matches!(self, Self::Interim | Self::BatchInterim)
+    }
+}
 
 impl From<Priority> for Class {
     fn from(priority: Priority) -> Self {
@@ -51,9 +67,10 @@ impl<T> Queue<T> {
     /// A turn for the job with this number; the turns of one job stay in order.
     pub fn push(&mut self, class: Class, job: u64, turn: T) {
         let queue = &mut self.classes[class as usize];
-        let behind_it = match class {
-            Class::Interim => queue.len(),
-            _ => queue.partition_point(|(other, _)| *other <= job),
+        let behind_it = if class.is_interim() {
+            queue.len()
+        } else {
+            queue.partition_point(|(other, _)| *other <= job)
         };
         queue.insert(behind_it, (job, turn));
     }
@@ -143,26 +160,48 @@ mod tests {
     }
 
     #[test]
-    fn interims_come_between_and_take_turns_among_themselves() {
+    fn interims_come_behind_their_finals_and_take_turns_among_themselves() {
         let mut queue = Queue::default();
-        queue.push(Class::Batch, 0, ());
-        queue.push(Class::Interim, 5, ());
-        queue.push(Class::Interim, 3, ());
-        queue.push(Class::Interactive, 9, ());
-        assert_eq!(drain(&mut queue), [9, 5, 3, 0]);
+        for (priority, jobs) in [
+            (Priority::Batch, [0, 7, 2]),
+            (Priority::Interactive, [9, 5, 3]),
+        ] {
+            queue.push(Class::interim(priority), jobs[1], ());
+            queue.push(Class::interim(priority), jobs[2], ());
+            queue.push(priority.into(), jobs[0], ());
+        }
+        assert_eq!(drain(&mut queue), [9, 5, 3, 0, 7, 2]);
     }
 
     #[test]
-    fn a_flood_of_finals_leaves_interims_and_batch_their_turns() {
+    fn a_flood_of_finals_leaves_all_others_their_turns() {
         let mut queue = Queue::default();
+        queue.push(Class::BatchInterim, 2, ());
         queue.push(Class::Batch, 1, ());
         queue.push(Class::Interim, 0, ());
-        for job in 2..100 {
+        for job in 3..100 {
             queue.push(Class::Interactive, job, ());
         }
         let order = drain(&mut queue);
         let at = |job| order.iter().position(|other| *other == job);
-        assert_eq!((at(0), at(1)), (Some(TURNS_BEFORE), Some(TURNS_BEFORE + 1)));
+        let turns = [0, 1, 2].map(|job| TURNS_BEFORE + job);
+        assert_eq!([at(0), at(1), at(2)], turns.map(Some));
+    }
+
+    /// As many streams have it that are not urgent, and a device that is too slow for them.
+    #[test]
+    fn a_flood_of_their_interims_does_not_hold_up_the_texts_of_batch_streams() {
+        let mut queue = Queue::default();
+        for job in 0..50 {
+            queue.push(Class::interim(Priority::Batch), job, ());
+        }
+        for job in 50..60 {
+            queue.push(Priority::Batch.into(), job, ());
+        }
+        let order = drain(&mut queue);
+        let last = order.iter().rposition(|job| *job >= 50);
+        // One glimpse for eight texts.
+        assert_eq!(last, Some(10));
     }
 
     #[test]

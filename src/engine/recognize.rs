@@ -128,7 +128,7 @@ impl Stage {
         let outcome = {
             let _at_work = flow.work();
             let started = Instant::now();
-            let outcome = if job.queued.take() == Some(Class::Interim) {
+            let outcome = if job.queued.take().is_some_and(Class::is_interim) {
                 job.glimpse(&mut self.recognizer, &self.previous, &self.inbox)
             } else {
                 job.recognize(&mut self.recognizer, &self.previous)
@@ -231,7 +231,8 @@ impl Recognizing {
         }
         // The speech of an utterance comes with its last window.
         let growing = self.growing.as_ref().filter(|_| self.speech.is_empty());
-        growing?.wants_interim().then_some(Class::Interim)
+        let interim = Class::interim(self.flow.priority);
+        growing?.wants_interim().then_some(interim)
     }
 
     /// The utterance as far as it has been spoken.
