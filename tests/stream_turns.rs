@@ -3,12 +3,13 @@
 
 mod fakes;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, unbounded};
 use fakes::live::{Told, audio, open};
 use fakes::{Script, submit_batch, until, wait, word};
-use opuscribe::engine::StreamEvent;
+use opuscribe::engine::{StreamEvent, StreamHandle};
 use opuscribe::options::{JobOptions, Priority, StreamOptions};
 
 /// Longer than any test takes.
@@ -147,4 +148,36 @@ fn the_text_of_a_batch_stream_goes_before_the_interims_of_others() {
     stream.end();
     Told::collect(&events).end.unwrap();
     assert_eq!(gated.seen()[..3], ["w11", "w50", "w20"]);
+}
+
+/// Who lets a process end when nothing is owed any more asks at any time.
+#[test]
+fn a_text_is_owed_until_it_has_been_told() {
+    let (gated, works, open_gate) = Script::gated();
+    let engine = gated.engine(4);
+    let stream = Arc::new(Mutex::new(None::<StreamHandle>));
+    let (tell, lags) = unbounded();
+    let told_by = Arc::clone(&stream);
+    let sink = Arc::new(move |event| {
+        if matches!(event, StreamEvent::Final { .. }) {
+            let stream = told_by.lock().unwrap();
+            tell.send(stream.as_ref().unwrap().lag_ms()).unwrap();
+        }
+    });
+    let options = StreamOptions {
+        interim: false,
+        ..StreamOptions::default()
+    };
+    *stream.lock().unwrap() = Some(engine.open_stream(options, sink).unwrap());
+    let lag_ms = || stream.lock().unwrap().as_ref().unwrap().lag_ms();
+    let said = audio(&[(20, 20), (0, 10)]);
+    stream.lock().unwrap().as_ref().unwrap().push_pcm(said);
+    works.recv_timeout(LONG).unwrap();
+    // All is heard, and its window waits for its text.
+    until(|| lag_ms() < 2500.0);
+    open_gate.send(()).unwrap();
+    assert!(lags.recv_timeout(LONG).unwrap() > 0.0);
+    until(|| lag_ms() == 0.0);
+    // It is held by what it tells.
+    drop(stream.lock().unwrap().take());
 }

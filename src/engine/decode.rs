@@ -180,6 +180,7 @@ impl Decoding {
                     input_samples,
                     timings: self.timings,
                     asked: None,
+                    lag: None,
                 });
             }
         }

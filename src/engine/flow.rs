@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::admission::{self, Place};
 use super::job::Ticket;
+use super::stream::Lag;
 use crate::audio::Report;
 use crate::cancel::{Cancel, Cause};
 use crate::error::Result;
@@ -39,7 +40,7 @@ pub(crate) enum Part<Piece> {
 }
 
 /// What the stages before have to say when the input is at its end.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Summary {
     pub report: Report,
     pub input_samples: usize,
@@ -47,6 +48,9 @@ pub(crate) struct Summary {
     /// Since when the answer is waited for, if not since the job was submitted: the end of an
     /// utterance.
     pub asked: Option<Instant>,
+    /// Of a stream: let go of when the answer has been told, so that whoever waits for one never
+    /// finds nothing to wait for before it is there.
+    pub lag: Option<Lag>,
 }
 
 /// What every part of a job shares.

@@ -141,6 +141,7 @@ impl Ticket {
             input_samples,
             timings,
             asked,
+            lag,
         } = outcome.summary;
         let duration_ms = samples_to_ms(input_samples);
         let speech: Vec<SpeechSegment> = outcome
@@ -167,6 +168,7 @@ impl Ticket {
             device: self.engine.recognizer.device.clone(),
         };
         self.reply.send(Ok(transcript));
+        drop(lag);
     }
 }
 

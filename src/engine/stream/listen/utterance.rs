@@ -103,6 +103,8 @@ impl Listening {
                 ..Timings::default()
             },
             asked: Some(Instant::now()),
+            // Made before its windows are handed on: those may be done before the end is there.
+            lag: Some(Lag::new(&self.stream.gauge, 1)),
         };
         self.free_from = end;
         self.hand_on(windows, vec![range], next);
