@@ -188,3 +188,33 @@ fn a_stream_that_ends_before_it_is_where_the_other_was_ends_in_order() {
         assert_eq!(told.finals().len(), usize::from(spoken_ms.is_some()));
     }
 }
+
+#[test]
+fn the_words_of_a_text_that_keeps_what_was_committed_spell_it_or_there_are_none() {
+    let engine = script().engine(4);
+    for (committed, text, is_spelt) in [
+        ("w20", "w20", true),
+        ("W20", "W20", true),
+        // More than what is heard, before it and behind it.
+        ("w10 w20", "w10 w20", false),
+        ("w20 w22 w24", "w20 w22 w24", false),
+    ] {
+        let mut options = options(Resume {
+            spoken_ms: Some(0.0),
+            committed: vec![committed.into()],
+            ..Resume::default()
+        });
+        options.job.word_timestamps = true;
+        let (mut stream, events) = open(&engine, options);
+        write(&stream, &audio(&[(20, 10), (0, 10)]));
+        stream.end();
+        let told = Told::collect(&events);
+        assert_eq!(told.texts(), [text]);
+        let segment = &told.finals()[0].segments[0];
+        let spelt = segment.words.as_ref().map(|words| {
+            let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+            texts.join(" ")
+        });
+        assert_eq!(spelt.as_deref(), is_spelt.then_some(text));
+    }
+}

@@ -360,6 +360,8 @@ impl Recognizing {
         {
             self.text.push_str(&left);
             last.text.push_str(&left);
+            // They would not spell it, and nobody knows when the rest was said.
+            last.words = None;
         }
         let mut summary = self.end.unwrap_or_default();
         summary.timings.inference_ms = self.inference_ms;

@@ -17,7 +17,7 @@ use opuscribe::options::{EngineOptions, JobOptions, Priority};
 use opuscribe::transcript::Transcript;
 use opuscribe::vad::{Vad, VadState, WINDOW_SAMPLES};
 use opuscribe::whisper::{
-    MAX_WINDOW_SAMPLES, Recognition, Recognizer, RecognizerInfo, Request, WindowSegment,
+    MAX_WINDOW_SAMPLES, Recognition, Recognizer, RecognizerInfo, Request, WindowSegment, WindowWord,
 };
 use opuscribe::{ErrorKind, Result};
 
@@ -114,14 +114,22 @@ impl Recognizer for EchoRecognizer {
         );
         let text = self.echo(window, cancel);
         self.script.in_use.store(false, Ordering::SeqCst);
+        let (text, end_ms) = (text?, (window.len() / 16) as i64);
+        let word = |word: &str| WindowWord {
+            start_ms: 0,
+            end_ms,
+            text: word.to_owned(),
+            probability: 1.0,
+        };
+        let words = text.split_whitespace().map(word);
         Ok(Recognition {
             segments: vec![WindowSegment {
                 start_ms: 0,
-                end_ms: (window.len() / 16) as i64,
-                text: text?,
+                end_ms,
+                words: request.words.then(|| words.collect()),
                 avg_log_prob: -0.1,
                 no_speech_probability: 0.0,
-                words: None,
+                text,
             }],
             language: "en",
             language_probability: 1.0,

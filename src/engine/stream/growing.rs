@@ -228,21 +228,106 @@ impl Growing {
         }
         segments.truncate(texts.len().max(1));
         for (segment, text) in segments.iter_mut().zip(texts) {
-            let told: Vec<&str> = text.split_whitespace().collect();
-            if let Some(words) = &mut segment.words
-                && segment.text != text
-                && words.len() == told.len()
-            {
-                for (word, told) in words.iter_mut().zip(told) {
-                    told.clone_into(&mut word.text);
-                }
+            if segment.text != text {
+                rewrite(segment, text);
             }
-            segment.text = text;
         }
     }
 
     /// What was committed of the utterance and no part of it has taken up.
     pub fn finish(&mut self) -> Option<String> {
-        self.inherited.take().map(Inherited::finish)
+        let left = self.inherited.take().map(Inherited::finish);
+        left.filter(|left| !left.is_empty())
+    }
+}
+
+/// Gives a segment another text. Its words take it over, one for one; where there are more or fewer,
+/// nobody knows when each was said, and none are better than those of a text that was not told.
+fn rewrite(segment: &mut WindowSegment, text: String) {
+    let told: Vec<&str> = text.split_whitespace().collect();
+    match &mut segment.words {
+        Some(words) if words.len() == told.len() => {
+            for (word, told) in words.iter_mut().zip(told) {
+                told.clone_into(&mut word.text);
+            }
+        }
+        words => *words = None,
+    }
+    segment.text = text;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::flow::Flow;
+    use crate::engine::handle::tests::shared;
+    use crate::engine::stream::Stream;
+    use crate::options::{Priority, StreamOptions, VadOptions};
+    use crate::whisper::WindowWord;
+
+    fn segment(words: &[&str]) -> WindowSegment {
+        let word = |(at, text): (i64, &&str)| WindowWord {
+            start_ms: at * 100,
+            end_ms: at * 100 + 100,
+            text: (*text).to_owned(),
+            probability: 0.9,
+        };
+        WindowSegment {
+            start_ms: 0,
+            end_ms: 1000,
+            text: format!(" {}", words.join(" ")),
+            avg_log_prob: -0.1,
+            no_speech_probability: 0.0,
+            words: Some((0..).zip(words).map(word).collect()),
+        }
+    }
+
+    /// The segments of a part of which two interims had this text.
+    fn settled(interim: &str, mut segments: Vec<WindowSegment>) -> Vec<WindowSegment> {
+        let cancel = Cancel::never();
+        let flow = Flow::new("id".into(), Priority::Interactive, cancel.clone(), None);
+        let vad = StreamOptions::vad_defaults(VadOptions::default());
+        let options = StreamOptions::default();
+        let stream = Stream::new(flow, options, vad, shared().info, Arc::new(drop));
+        let live = Live {
+            stream,
+            utterance: 0,
+        };
+        let mut growing = Growing::new(live, &cancel);
+        for _ in 0..2 {
+            growing.hear("", interim);
+        }
+        growing.settle(&mut segments, 1000);
+        segments
+    }
+
+    #[test]
+    fn the_words_of_a_segment_spell_its_text_or_there_are_none() {
+        for (interim, heard, told) in [
+            (" one two", &["one", "two"], Some("one two")),
+            (" One, two", &["one", "two"], Some("One, two")),
+            (" won two", &["one", "two"], Some("won two")),
+            (" some one two", &["one", "two"], None),
+            (" one", &["one", "two"], Some("one two")),
+        ] {
+            let segments = settled(interim, vec![segment(heard)]);
+            let words = segments[0].words.as_ref();
+            let spelt = words.map(|words| {
+                let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+                texts.join(" ")
+            });
+            assert_eq!(spelt.as_deref(), told, "{interim}");
+            assert!(told.is_none_or(|told| segments[0].text.trim() == told));
+        }
+    }
+
+    #[test]
+    fn a_segment_whose_text_stays_keeps_its_words() {
+        let said = vec![segment(&["one", "two"]), segment(&["three"])];
+        assert_eq!(settled(" one", said.clone()), said);
+        let changed = settled(" a one two", said.clone());
+        assert_eq!((&changed[0].words, &changed[1]), (&None, &said[1]));
     }
 }
