@@ -3,6 +3,7 @@
 
 mod fakes;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fakes::live::{Told, audio, open, script, told, write};
@@ -82,7 +83,9 @@ fn a_stream_that_is_abandoned_stops_and_says_so() {
     stream.abandon();
     let told = Told::collect(&events);
     assert_eq!(told.end.unwrap_err().kind(), ErrorKind::Aborted);
-    fakes::until_idle(&engine);
+    // No stage works on it any more, and nothing of it waits.
+    assert!(!gated.in_use.load(Ordering::SeqCst));
+    until(|| stream.lag_ms() == 0.0);
     let (dropped, events) = open(&engine, StreamOptions::default());
     drop(dropped);
     assert_eq!(
