@@ -292,7 +292,10 @@ export interface LiveOptions {
   beamSize?: number
   /** As for `transcribe`; interim texts take the first temperature alone. */
   temperature?: number | Array<number>
-  /** Also give the times of single words, in the segments of final texts. Default false. */
+  /**
+   * Also give the times of single words, in the segments of final texts; a segment that keeps
+   * committed words of another hypothesis has none. Default false.
+   */
   wordTimestamps?: boolean
   /**
    * Replaces single VAD options of the transcriber. Three have defaults of their own here: an

@@ -363,7 +363,8 @@ describeEach('live streams with tiny.en', (kind) => {
     const reading = (async () => {
       for await (const event of stream) {
         live.push(event);
-        if (live.length > 1) continue;
+        if (event.type !== 'speech-end') continue;
+        // Then the text has been told, and waits here.
         for await (const _ of setInterval(10)) if (stream.lagMs === 0) break;
         await own.close();
       }

@@ -113,7 +113,8 @@ export class Orphans {
     else this.#outcome(failed ? `failed: ${failed.split('\n')[0]}` : JSON.stringify(last.outcomes));
     // Node ends so when nothing is left that could settle what is awaited.
     const isSilent = begun === undefined && /exit code (0|13)$/.test(parent.end);
-    if (begun !== settled || isSilent) this.#ledger.blame('other', parent, `lost some: ${parent.said}`);
+    if (begun !== settled || isSilent)
+      this.#ledger.blame('other', parent, `lost some: ${parent.said}`);
     await this.#seeGone(parent, [...workers]);
   }
 

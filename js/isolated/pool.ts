@@ -14,7 +14,7 @@ import type {
   Transcript,
 } from '../../index.js';
 import type { Engine, EngineStream, Input, Running } from '../engine.js';
-import { isFailure, NOT_OPEN } from '../error.js';
+import { NOT_OPEN } from '../error.js';
 import type { CircuitOptions } from './circuit.js';
 import { type CrashReport, crashReport, type Evidence } from './crash.js';
 import type { CrashFiles } from './crash_files.js';
@@ -88,10 +88,7 @@ export class Pool implements Engine {
       onDone: (job, outcome) => this.#done(job, outcome),
       onRoom: () => this.#dispatch(),
     };
-    this.#workers = Array.from(
-      { length: workers },
-      () => new Worker(listeners, recycle, circuit),
-    );
+    this.#workers = Array.from({ length: workers }, () => new Worker(listeners, recycle, circuit));
     this.#streams = new Streams(this.#workers, () => {
       this.#rest();
       this.#dispatch();

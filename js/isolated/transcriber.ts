@@ -50,7 +50,10 @@ export interface WorkerStats {
   rssBytes: number;
 }
 
-/** A snapshot of an isolated transcriber. `rssBytes` is this process and its workers together. */
+/**
+ * A snapshot of an isolated transcriber. `rssBytes` is this process and its workers together, and
+ * `running` counts jobs that the workers have: up to four of each priority.
+ */
 export interface IsolatedStats extends EngineStats {
   /** Worker processes that ended without being asked. */
   crashes: number;

@@ -34,7 +34,8 @@ pub struct LiveOptions {
     pub beam_size: Option<f64>,
     /// As for `transcribe`; interim texts take the first temperature alone.
     pub temperature: Option<Either<f64, Vec<f64>>>,
-    /// Also give the times of single words, in the segments of final texts. Default false.
+    /// Also give the times of single words, in the segments of final texts; a segment that keeps
+    /// committed words of another hypothesis has none. Default false.
     pub word_timestamps: Option<bool>,
     /// Replaces single VAD options of the transcriber. Three have defaults of their own here: an
     /// utterance ends after `minSilenceDurationMs`, default 800, takes along `speechPadMs`, default

@@ -7,7 +7,8 @@
 //!
 //! `native/product.h` has ggml call [`opuscribe_product`] in place of its own. Built without it,
 //! everything works as before.
-#![allow(unsafe_code)]
+// The names are those of ggml and of every library of this kind.
+#![allow(unsafe_code, clippy::many_single_char_names)]
 
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
@@ -167,6 +168,8 @@ mod tests {
         let mut halves = vec![0; singles.len()];
         // SAFETY: both are as long as that.
         unsafe {
+            // Fills the table that single numbers are converted with, once.
+            sys::ggml_cpu_init();
             let count = singles.len() as i64;
             sys::ggml_cpu_fp32_to_fp16(singles.as_ptr(), halves.as_mut_ptr(), count);
         }
@@ -210,7 +213,10 @@ mod tests {
             for (i, found) in column.iter().enumerate() {
                 let terms = |l: usize| a[i * stride + l] * b[j * stride + l];
                 let expected = if i < m { (0..k).map(terms).sum() } else { 0.5 };
-                assert!((found - expected).abs() < 1e-3, "{i}, {j}: {found}, not {expected}");
+                assert!(
+                    (found - expected).abs() < 1e-3,
+                    "{i}, {j}: {found}, not {expected}"
+                );
             }
         }
     }
