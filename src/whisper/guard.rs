@@ -15,6 +15,8 @@ const MIN_AVG_LOG_PROB: f32 = -1.0;
 /// A sized window loses some of what the full one hears in a recording of one to three seconds, the
 /// more the larger the model is, and is less sure then: docs/benchmarks.md.
 pub const MIN_AVG_LOG_PROB_SIZED: f32 = -0.6;
+/// Longer ones lose nothing.
+const MAX_LOSSY_MS: i64 = 10_000;
 /// A text that zlib makes this many times shorter repeats itself (the paper's figure).
 const MAX_COMPRESSION_RATIO: f32 = 2.4;
 /// zlib's own default.
@@ -93,7 +95,7 @@ impl Attempt {
 
     /// The reason not to believe it, if there is one.
     pub fn doubt(&self, audio_ms: i64, full_window: bool) -> Option<Doubt> {
-        let least = if full_window {
+        let least = if full_window || audio_ms > MAX_LOSSY_MS {
             MIN_AVG_LOG_PROB
         } else {
             MIN_AVG_LOG_PROB_SIZED
@@ -259,6 +261,7 @@ mod tests {
         assert_eq!(doubt(unsure(-0.8)), None);
         let sized = unsure(-0.8).doubt(AUDIO_MS, false);
         assert_eq!(sized, Some(Doubt::LowProbability));
+        assert_eq!(unsure(-0.8).doubt(MAX_LOSSY_MS + 1, false), None);
         assert_eq!(doubt(looping()), Some(Doubt::Repetition));
         let mut long = sure();
         long.end = End::Full;
