@@ -98,6 +98,10 @@ async function speak(transcriber, index, count) {
   }
   stream.end();
   await reading;
+  // What goes on behind a cut begins there, and not with the speech.
+  utterances.forEach((one, index) => {
+    one.startAt = Math.max(one.startAt, utterances[index - 1]?.endAt ?? 0);
+  });
   return utterances;
 }
 

@@ -40,7 +40,7 @@ speech = numpy.concatenate([read(path) for path in sys.argv[4:]])
 speech = numpy.resize(speech, int(seconds * RATE))
 committed, tentative = [], []
 begins = heard = now = 0.0
-lags, firsts, waiting_since = [], [], None
+lags = []
 model.transcribe(speech[: 3 * RATE], language="en")
 used = resource.getrusage(resource.RUSAGE_SELF)
 while heard < seconds:
