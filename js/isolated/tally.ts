@@ -17,6 +17,11 @@ type Sums = Record<(typeof SUMS)[number], number>;
 
 const TIMES = ['queueMs', 'decodeMs', 'vadMs', 'waitMs', 'inferenceMs', 'totalMs'] as const;
 
+/** A week: nothing takes longer than the longest time limit by much. */
+const LONGEST_US = 7 * 24 * 3600 * 1e6;
+/** To one percent; with the default of three figures each transcriber would have 2 MB of them. */
+const HISTOGRAM = { lowest: 1, highest: LONGEST_US, figures: 2 };
+
 /** The last ten or so jobs count. */
 const WEIGHT = 0.1;
 const FIRST_RETRY_MS = 1000;
@@ -27,7 +32,7 @@ export class Tally {
   readonly failed: Record<string, number> = {};
   readonly #gone: Sums = { audioMs: 0, decodeMs: 0, vadMs: 0, inferenceMs: 0, restarts: 0 };
   /** In microseconds. */
-  readonly #times = Object.fromEntries(TIMES.map((name) => [name, createHistogram()])) as Record<
+  readonly #times = Object.fromEntries(TIMES.map((name) => [name, createHistogram(HISTOGRAM)])) as Record<
     keyof TimingQuantiles,
     RecordableHistogram
   >;
@@ -42,8 +47,10 @@ export class Tally {
     }
     this.completed += 1;
     const { timings } = outcome;
-    for (const name of TIMES)
-      this.#times[name].record(Math.max(1, Math.round(timings[name] * 1000)));
+    for (const name of TIMES) {
+      const us = Math.round(timings[name] * 1000);
+      this.#times[name].record(Math.min(Math.max(us, 1), LONGEST_US));
+    }
     const busyMs = timings.decodeMs + timings.vadMs + timings.inferenceMs;
     this.#msPerJob = (this.#msPerJob ?? busyMs) * (1 - WEIGHT) + busyMs * WEIGHT;
     if (bytes === 0) return;
