@@ -129,7 +129,7 @@ describe('a worker process', () => {
       [error.name, error.code, error.signal, error.crashId],
       ['OpuscribeError', 'ERR_WORKER_CRASHED', 'SIGKILL', crash?.id],
     );
-    assert.match(error.message, /running when a worker process crashed, and again/);
+    assert.match(error.message, /it was running at 2 crashes of a worker process/);
     const jobs = crash?.jobs.map(({ id, crashes, rejected }) => ({ id, crashes, rejected }));
     assert.deepEqual(jobs, [{ id: 'unlucky', crashes: 2, rejected: true }], 'it was alone');
     assert.deepEqual(crash?.jobs[0]?.options, { initialPromptLength: 6 });

@@ -174,7 +174,7 @@ export class Pool implements Engine {
     else if (excess > 0 && this.#bytes > 0 && bytes > 0) {
       what = `the jobs in the queue would hold ${excess} bytes of input more than maxQueuedBytes, ${maxQueuedBytes}`;
     } else return undefined;
-    const retryAfterMs = this.#tally.retryAfterMs(Math.max(0, excess));
+    const retryAfterMs = this.#tally.retryAfterMs(this.#jobs.size < maxQueue ? excess : 0);
     const message = `${what}; try again in ${retryAfterMs} ms`;
     return { code: 'ERR_QUEUE_FULL', message, retryAfterMs };
   }
