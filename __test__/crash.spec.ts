@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, it } from 'node:test';
+import type { Input } from '../dist/engine.js';
 import { Circuit } from '../dist/isolated/circuit.js';
-import { crashReport, explain } from '../dist/isolated/crash.js';
+import { type CrashedJob, crashReport, explain } from '../dist/isolated/crash.js';
 import { CrashFiles } from '../dist/isolated/crash_files.js';
 import type { Job } from '../dist/isolated/job.js';
 import { Queue } from '../dist/isolated/queue.js';
@@ -129,7 +130,7 @@ describe('the queue', () => {
 });
 
 describe('files of crash reports', () => {
-  const report = () =>
+  const report = (kinds: CrashedJob['kind'][] = []) =>
     crashReport(
       {
         exit: { code: 1, signal: null },
@@ -144,7 +145,7 @@ describe('files of crash reports', () => {
         info: undefined,
         counters: undefined,
       },
-      [],
+      kinds.map((kind) => ({ id: kind, kind, bytes: 1, options: {}, crashes: 2, rejected: true })),
     );
 
   it('hold no text, and foreign files in the folder stay', async () => {
@@ -152,11 +153,17 @@ describe('files of crash reports', () => {
     mkdirSync(join(folder, 'crash-of-mine'));
     const files = new CrashFiles({ folder, keep: 1, saveInput: true });
     const pcm = Int16Array.of(1, 2, 3);
-    const first = { ...report(), id: 'crash-1' };
-    await files.write(first, { kind: 'pcm', pcm, sampleRate: 16_000, channels: 1 });
-    assert.deepEqual(readdirSync(folder).sort(), ['crash-1.json', 'crash-1.wav', 'crash-of-mine']);
-    const { input, path } = await files.write({ ...report(), id: 'crash-2' }, undefined);
-    assert.equal(input, undefined);
+    const first = { ...report(['pcm', 'stream', 'file']), id: 'crash-1' };
+    const samples: Input = { kind: 'pcm', pcm, sampleRate: 16_000, channels: 1 };
+    const bytes = Uint8Array.of(1, 2);
+    const media: Input = { kind: 'file', source: bytes };
+    const { jobs } = await files.write(first, [samples, undefined, media]);
+    const names = ['crash-1.0.wav', 'crash-1.2.media', 'crash-1.json', 'crash-of-mine'];
+    assert.deepEqual(readdirSync(folder).sort(), names);
+    const inputs = jobs.map(({ input }) => input && basename(input));
+    assert.deepEqual(inputs, ['crash-1.0.wav', undefined, 'crash-1.2.media']);
+    assert.deepEqual(new Uint8Array(readFileSync(jobs[2]?.input as string)), bytes);
+    const { path } = await files.write({ ...report(), id: 'crash-2' }, [undefined]);
     assert.equal(/secret/.test(readFileSync(path as string, 'utf8')), false);
     assert.deepEqual(readdirSync(folder).sort(), ['crash-2.json', 'crash-of-mine']);
     rmSync(folder, { recursive: true });
@@ -173,7 +180,7 @@ describe('files of crash reports', () => {
     process.env.TMPDIR = before ?? '';
     if (before === undefined) delete process.env.TMPDIR;
     symlinkSync(elsewhere, join(shared, `opuscribe-crashes-${process.getuid?.()}`));
-    await assert.rejects(files.write(report(), undefined), /belongs to somebody else/);
+    await assert.rejects(files.write(report(), []), /belongs to somebody else/);
     assert.deepEqual(readdirSync(elsewhere), []);
     for (const folder of [shared, elsewhere]) rmSync(folder, { recursive: true });
   });

@@ -146,7 +146,7 @@ describe('a fault in native code', { skip }, () => {
         [[id], [`${id} again`]],
       );
       // What is saved is the input, to try again with.
-      const saved = readFileSync(alone[0]?.input as string);
+      const saved = readFileSync(alone[0]?.jobs[0]?.input as string);
       const again = splitPackets(saved, { lengthBytes: 4, sequence: 'before' });
       assert.deepEqual(again, poisoned);
       assert.ok(readdirSync(folder).length > 0);

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe, it, type TestContext } from 'node:test';
 import { setInterval } from 'node:timers/promises';
 import type { StreamEvent, StreamOptions } from 'opuscribe';
 import type { CrashReport, IsolatedTranscriber } from 'opuscribe/isolated';
@@ -25,7 +25,8 @@ describe('a live stream', () => {
     transcriber: IsolatedTranscriber,
     list: Buffer[],
     options: StreamOptions,
-    killAt: number[] = [],
+    hurtAt: number[] = [],
+    hurt: (transcriber: IsolatedTranscriber) => void = kill,
   ) {
     const stream = transcriber.createStream({ id: 'call', ...options });
     const told: StreamEvent[] = [];
@@ -39,9 +40,9 @@ describe('a live stream', () => {
       at += 3;
       if (at >= list.length) break;
       // Once in an utterance.
-      if (at >= (killAt[0] ?? Infinity) && finals(told).length > known) {
-        kill(transcriber);
-        killAt.shift();
+      if (at >= (hurtAt[0] ?? Infinity) && finals(told).length > known) {
+        hurt(transcriber);
+        hurtAt.shift();
         known = finals(told).length;
       }
     }
@@ -57,28 +58,50 @@ describe('a live stream', () => {
   /** In pauses, and in utterances. */
   const moments = () => [150, 420, 900, 1100, 1700];
 
-  it('has the same final texts whether its process crashes or not', async (t) => {
-    const transcriber = await new Watched().open();
-    const texts = async (killAt: number[]) =>
-      finals(await speak(transcriber, list, { interim: false }, killAt)).map(
-        ({ transcript: { id, text, speech } }) => ({ id, text, speech: speech[0] }),
-      );
-    const alone = await texts([]);
-    const live = await texts(moments());
-    const ids = (all: typeof alone) => all.map(({ id }) => id);
+  type Text = { id: string; text: string; speech: { startMs: number; endMs: number } | undefined };
+
+  async function texts(...of: Parameters<typeof speak>): Promise<Text[]> {
+    return finals(await speak(...of)).map(({ transcript: { id, text, speech } }) => ({
+      id,
+      text,
+      speech: speech[0],
+    }));
+  }
+
+  function assertAlike(live: Text[], alone: Text[], t: TestContext): void {
+    const ids = (all: Text[]) => all.map(({ id }) => id);
     assert.deepEqual(ids(live), ids(alone));
     live.forEach(({ id, speech }, index) => {
       const once = alone[index]?.speech;
-      // What the detector remembers of the time before may move an end by one of its windows.
-      const moved = (a = 0, b = 0) => Math.abs(a - b) > 65;
-      const isOther = moved(speech?.startMs, once?.startMs) || moved(speech?.endMs, once?.endMs);
-      assert.ok(!isOther, `${id}: ${JSON.stringify(speech)} instead of ${JSON.stringify(once)}`);
+      // What the detector remembers of the time before may move a start by one of its windows, and
+      // decides whether jfk still speaks in the last 0.4 s, which are almost silent.
+      const apart = (a = 0, b = 0) => Math.abs(a - b);
+      const isAlike =
+        apart(speech?.startMs, once?.startMs) <= 65 && apart(speech?.endMs, once?.endMs) <= 500;
+      assert.ok(isAlike, `${id}: ${JSON.stringify(speech)} instead of ${JSON.stringify(once)}`);
     });
-    const all = (each: typeof alone) => each.map(({ text }) => text).join(' ');
+    const all = (each: Text[]) => each.map(({ text }) => text).join(' ');
     const rate = wordErrorRate([{ said: all(alone), heard: all(live) }]);
-    t.diagnostic(`${rate.toFixed(1)} % of the words are others than without crashes`);
+    t.diagnostic(`${rate.toFixed(1)} % of the words are others than without`);
     assert.ok(rate <= 5, `${all(live)} instead of ${all(alone)}`);
-    assert.ok(transcriber.stats().crashes >= 3);
+  }
+
+  it('has the same final texts whether its process crashes, is replaced, or neither', async (t) => {
+    const watched = new Watched();
+    const transcriber = await watched.open({ recycleAfterJobs: 1 });
+    const options = { interim: false };
+    const alone = await texts(transcriber, list, options);
+    assertAlike(await texts(transcriber, list, options, moments()), alone, t);
+    const { crashes, workers } = transcriber.stats();
+    assert.ok(crashes >= 3);
+    const before = workers[0]?.restarts ?? 0;
+    const jobs: Promise<unknown>[] = [];
+    const work = () => jobs.push(transcriber.transcribe(short));
+    assertAlike(await texts(transcriber, list, options, moments(), work), alone, t);
+    await Promise.all(jobs);
+    const after = transcriber.stats();
+    assert.ok((after.workers[0]?.restarts ?? 0) >= before + 3);
+    assert.equal(after.crashes, crashes);
     await transcriber.close();
   });
 

@@ -263,6 +263,24 @@ describeEach('live streams with tiny.en', (kind) => {
     assert.equal(ends.length, rounds);
   });
 
+  it('what is being said is not behind, until its speaker has ended', async () => {
+    const stream = transcriber.createStream({ interim: false });
+    await write(stream, packets('jfk').slice(0, 100));
+    const started = (await once(stream, 'data')) as [StreamEvent];
+    assert.equal(started[0].type, 'speech-start');
+    let isOver = false;
+    stream.on('data', ({ type }: StreamEvent) => {
+      isOver ||= type === 'speech-end';
+    });
+    while (stream.lagMs > 0) {
+      assert.ok(!isOver, 'behind as long as somebody spoke');
+      await setTimeout(20);
+    }
+    stream.end();
+    await once(stream, 'end');
+    assert.ok(isOver);
+  });
+
   it('a pause in which nothing is written ends the utterance', async () => {
     const stream = transcriber.createStream();
     await write(stream, packets('jfk').slice(0, 100));

@@ -9,6 +9,8 @@ import { join } from 'node:path';
 import { cargo, install, library, root, run } from './tools.mjs';
 
 const FAULTS = join('__test__', 'faults.spec.ts');
+/** Far more than any needs: what waits for ever is to fail with its name. */
+const TIMEOUT = `--test-timeout=${15 * 60_000}`;
 const chosen = process.argv.slice(2);
 const all = readdirSync(join(root, '__test__'))
   .filter((name) => name.endsWith('.spec.ts'))
@@ -24,7 +26,7 @@ if (specs.length > 0) test(specs);
 if (chosen.length === 0 || chosen.includes(FAULTS)) test([FAULTS], withFaults());
 
 function test(files, env = process.env) {
-  const flags = ['--import', 'tsx', '--test', '--test-reporter', 'spec'];
+  const flags = ['--import', 'tsx', '--test', '--test-reporter', 'spec', TIMEOUT];
   run(process.execPath, [...flags, ...files], { env });
 }
 

@@ -19,6 +19,8 @@ export interface CrashedJob {
   crashes: number;
   /** It will not run again. */
   rejected: boolean;
+  /** Where its input was written, if it will not run again and that was asked for. */
+  input?: string;
 }
 
 /** What is known of a worker process that ended without being asked, as it is written to a file. */
@@ -58,8 +60,6 @@ export interface CrashReport {
   };
   /** Where the report was written; missing if it was not. */
   path?: string;
-  /** Where the input of the job that will not run again was written, if that was asked for. */
-  input?: string;
 }
 
 /** What the supervisor knows. */

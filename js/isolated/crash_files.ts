@@ -37,21 +37,26 @@ export class CrashFiles {
     this.#saveInput = saveInput;
   }
 
-  /** Writes the report, and the poisonous input if that is asked for. Gives back where they are. */
-  write(report: CrashReport, poison: Input | undefined): Promise<CrashReport> {
+  /**
+   * Writes the report, and if that is asked for the poisonous inputs: each at the place of its job.
+   * Gives back where they are.
+   */
+  write(report: CrashReport, poison: (Input | undefined)[]): Promise<CrashReport> {
     const written = this.#writing.then(() => this.#write(report, poison));
     this.#writing = written.catch(() => {});
     return written;
   }
 
-  async #write(report: CrashReport, poison: Input | undefined): Promise<CrashReport> {
+  async #write(report: CrashReport, poison: (Input | undefined)[]): Promise<CrashReport> {
     await this.#prepare();
     const path = join(this.#folder, `${report.id}.json`);
-    const known: CrashReport = { ...report, path };
-    const saved = poison && this.#saveInput ? serialize(poison) : undefined;
-    if (saved) {
-      known.input = join(this.#folder, `${report.id}.${saved.extension}`);
-      await writeFile(known.input, saved.bytes, { flag: 'wx', mode: 0o600 });
+    const known = { ...report, jobs: report.jobs.map((job) => ({ ...job })), path };
+    for (const [index, job] of known.jobs.entries()) {
+      const input = poison[index];
+      const saved = input && this.#saveInput ? serialize(input) : undefined;
+      if (saved === undefined) continue;
+      job.input = join(this.#folder, `${report.id}.${index}.${saved.extension}`);
+      await writeFile(job.input, saved.bytes, { flag: 'wx', mode: 0o600 });
     }
     await writeFile(path, `${JSON.stringify(known, null, 2)}\n`, { flag: 'wx', mode: 0o600 });
     await this.#prune();

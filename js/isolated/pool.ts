@@ -269,7 +269,10 @@ export class Pool implements Engine {
     this.#lastCrash = crashFailure(report);
     const fields = { pid: evidence.pid ?? 0, crash: report.id };
     this.#log('error', `a worker process crashed: ${report.explanation}`, fields);
-    this.#keep(report, poison);
+    this.#keep(
+      report,
+      jobs.map((job) => (poison.includes(job) ? job.input : undefined)),
+    );
     for (const job of poison) {
       job.settle({ ...this.#lastCrash, message: poisonous(report, job.crashes) });
     }
@@ -310,10 +313,10 @@ export class Pool implements Engine {
     this.#engine = { ...this.#engine, device: 'cpu' };
   }
 
-  async #keep(report: CrashReport, [poison]: Job[]): Promise<void> {
+  async #keep(report: CrashReport, poison: (Input | undefined)[]): Promise<void> {
     let kept = report;
     try {
-      kept = (await this.#options.files?.write(report, poison?.input)) ?? report;
+      kept = (await this.#options.files?.write(report, poison)) ?? report;
     } catch (error) {
       this.#log('warn', `the crash report cannot be written: ${error}`, { crash: report.id });
     }

@@ -99,9 +99,14 @@ export class RemoteStream implements EngineStream {
 
   get lagMs(): number {
     const { lagMs, taken } = this.#state;
-    // What is told of it comes some time after the events.
-    const isBehind = taken < this.#number - 1 || this.#isOpen;
+    // What the process tells of it comes some time after the events.
+    const isBehind = taken < this.#number - 1 || this.#lacksText;
     return isBehind ? Math.max(lagMs, 1) : lagMs;
+  }
+
+  /** Nobody speaks any more, and what was said has no text yet. */
+  get #lacksText(): boolean {
+    return this.#speech.kind === 'speech-end' && this.#isOpen;
   }
 
   /** An utterance has begun that has no text yet. */

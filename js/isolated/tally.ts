@@ -32,10 +32,9 @@ export class Tally {
   readonly failed: Record<string, number> = {};
   readonly #gone: Sums = { audioMs: 0, decodeMs: 0, vadMs: 0, inferenceMs: 0, restarts: 0 };
   /** In microseconds. */
-  readonly #times = Object.fromEntries(TIMES.map((name) => [name, createHistogram(HISTOGRAM)])) as Record<
-    keyof TimingQuantiles,
-    RecordableHistogram
-  >;
+  readonly #times = Object.fromEntries(
+    TIMES.map((name) => [name, createHistogram(HISTOGRAM)]),
+  ) as Record<keyof TimingQuantiles, RecordableHistogram>;
   #msPerJob: number | undefined;
   #msPerByte: number | undefined;
 
