@@ -1,6 +1,6 @@
 /*
  * Who computes ggml's products of matrices. ggml-cpu.c offers each to `llamafile_sgemm`; here it is
- * offered to `opuscribe_product` of src/whisper/product.rs, which takes the large ones and hands the
+ * offered to `opuscribe_product` of src/whisper/product/, which takes most of them and hands the
  * others on. What is linked without that has the one below, and with it ggml as it is.
  * docs/benchmarks.md has what it is worth.
  *

@@ -1,4 +1,5 @@
-//! Large products of matrices, which are two thirds of the encoder's time.
+//! Products of matrices: large ones are two thirds of the encoder's time, and those with a single
+//! vector most of the decoder's.
 //!
 //! ggml's own function for them keeps a sum per lane for each number of the result, converts both
 //! sides from half precision wherever it reads them, and adds up the lanes at the end, which for the
@@ -10,13 +11,15 @@
 // The names are those of ggml and of every library of this kind.
 #![allow(unsafe_code, clippy::many_single_char_names)]
 
+mod vector;
+
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 
 use matrixmultiply::sgemm;
 use whisper_rs::whisper_rs_sys as sys;
 
-/// Fewer columns are not worth the conversion of the weights.
+/// Fewer columns, but for a single one, are not worth the conversion of the weights.
 const MIN_COLUMNS: i64 = 64;
 /// Rows that are converted at a time: with 1536 terms, the most of tiny, 1.5 MB.
 const ROWS_AT_ONCE: usize = 256;
@@ -80,7 +83,8 @@ pub unsafe extern "C" fn opuscribe_product(
         sys::ggml_type_GGML_TYPE_F32 as c_int,
     );
     let known = a_type == half && (b_type == half || b_type == single) && c_type == single;
-    if !known || n < MIN_COLUMNS || k < 1 {
+    let is_ours = n == 1 || n >= MIN_COLUMNS;
+    if !known || !is_ours || k < 1 {
         // SAFETY: the arguments that ggml gave.
         return unsafe {
             llamafile_sgemm(
@@ -90,10 +94,27 @@ pub unsafe extern "C" fn opuscribe_product(
     }
     // SAFETY: ggml passes its parameters, which begin so.
     let Share { thread, threads } = unsafe { share.read() };
-    let part = |number: c_int| (n * i64::from(number) / i64::from(threads)) as usize;
-    let columns = part(thread)..part(thread + 1);
-    let [m, k, lda, ldb, ldc] = [m, k, lda, ldb, ldc].map(|size| size as usize);
+    let part = |of: usize| {
+        let upto = |number: c_int| of * number as usize / threads as usize;
+        upto(thread)..upto(thread + 1)
+    };
+    let [m, n, k, lda, ldb, ldc] = [m, n, k, lda, ldb, ldc].map(|size| size as usize);
+    let columns = part(n);
     CONVERTED.with_borrow_mut(|[left, right]| {
+        if n == 1 {
+            // SAFETY: ggml's matrices have the sizes that it gives, and every thread writes its own
+            // rows. No model is loaded on a processor without AVX2, FMA and F16C: `CpuLevel::check`.
+            unsafe {
+                let b = if b_type == half {
+                    to_single(b, 0..1, k, ldb, right)
+                } else {
+                    b.cast()
+                };
+                let b = std::slice::from_raw_parts(b, k);
+                vector::rows(a.cast(), lda, part(m), b, c.cast());
+            }
+            return;
+        }
         // SAFETY: ggml's matrices have the sizes that it gives; every thread writes its own columns.
         unsafe {
             let (b, ldb) = if b_type == half {
@@ -229,6 +250,10 @@ mod tests {
             ([300, 65, 33], 5),
             ([384, 64, 100], 1),
             ([7, 301, 257], 3),
+            ([1, 1, 1], 0),
+            ([300, 1, 64], 0),
+            ([100, 1, 384], 8),
+            ([65, 1, 47], 1),
         ] {
             for b_type in [SINGLE, HALF] {
                 for threads in [1, 2, 3, 100] {
@@ -245,14 +270,14 @@ mod tests {
             thread: 0,
             threads: 1,
         };
-        let (a, b) = ([0_u16; 32], [0.0_f32; 32]);
-        let mut c = [7.0_f32];
-        // SAFETY: one row and one column of 32 numbers; ggml's own takes no product with a vector.
+        let (a, b) = ([0_u16; 32], [0.0_f32; 64]);
+        let mut c = [7.0_f32; 2];
+        // SAFETY: one row and two columns of 32 numbers; ggml's own takes no single row.
         let taken = unsafe {
             opuscribe_product(
                 &raw const share,
                 1,
-                1,
+                2,
                 32,
                 a.as_ptr().cast(),
                 32,
