@@ -229,7 +229,10 @@ describeEach('live streams with tiny.en', (kind) => {
         },
       });
     const stream = transcriber.createStream({ interim: false });
-    await pipeline(Readable.from(blobs), new OpusDemuxer(), stream, into(live));
+    const read = async (told: AsyncIterable<StreamEvent>) => {
+      for await (const event of told) live.push(event);
+    };
+    await pipeline(Readable.from(blobs), new OpusDemuxer(), stream, read);
     await pipeline(Readable.from(blobs), new OpusDemuxer(), into(list));
     assert.deepEqual(texts(live), texts(await told(list, { interim: false })));
     assert.ok(texts(live).length > 0);

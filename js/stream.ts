@@ -56,8 +56,9 @@ const LOOK_MS = 200;
  * have no text yet, or 64 events have not been read. Nothing is dropped, but an interim event that
  * the next of its utterance overtakes before it is read.
  *
- * Time is that of the audio: a pause in which nothing is written takes none. An utterance is over
- * when nothing was written for a second longer than what was written lasts, of which 10 s count.
+ * Time is that of the audio: a pause in which nothing is written takes none. An utterance is over a
+ * second after what was written would have been spoken, of which 10 s count at most, if nothing
+ * follows.
  */
 export class TranscriptionStream extends Duplex {
   readonly #engine: EngineStream;
@@ -145,7 +146,8 @@ export class TranscriptionStream extends Duplex {
     });
   }
 
-  override read(size?: number): StreamEvent | null {
+  // With its own type Node's would not take it for a stream.
+  override read(size?: number): ReturnType<Duplex['read']> {
     const event = super.read(size);
     if (this.#failure !== undefined) setImmediate(() => this.#failIfRead());
     return event;

@@ -24,13 +24,13 @@ export const CLOSED = {
 
 /** Of a job, or of a stream, that runs no more. */
 export function poisonous({ explanation, id }: CrashReport, crashes: number): string {
-  return `it was running at ${crashes} crashes of a worker process, the last one: ${explanation}. Report ${id}`;
+  return `it was running at ${crashes} crashes of a worker process, the last one: ${explanation} (${id})`;
 }
 
 export function crashFailure({ id, explanation, exitCode, signal }: CrashReport): CrashFailure {
   return {
     code: 'ERR_WORKER_CRASHED',
-    message: `a worker process crashed: ${explanation}. Report ${id}`,
+    message: `a worker process crashed: ${explanation} (${id})`,
     crashId: id,
     ...(exitCode !== null && { exitCode }),
     ...(signal !== null && { signal }),
