@@ -62,12 +62,15 @@ function checkAddons() {
   }
 }
 
-/** The 512-bit registers: none in the baseline, and some in the level that is named after them. */
+/**
+ * The 512-bit registers. The baseline has a kernel of matrixmultiply for them, which asks the processor
+ * first and uses them 800 times; the level that is named after them has twenty times as many.
+ */
 function checkInstructions(file, wanted) {
   const disassembly = output('objdump', ['-d', '--no-show-raw-insn', file], { maxBuffer: 2 ** 30 });
   const count = disassembly.match(/%zmm/g)?.length ?? 0;
   console.log(`  ${count} uses of 512-bit registers`);
-  if (wanted !== count > 0) fail(`${file} uses 512-bit registers ${count} times`);
+  if (wanted !== count > 3000) fail(`${file} uses 512-bit registers ${count} times`);
 }
 
 function runIfThere(program, args) {
