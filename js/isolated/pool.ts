@@ -27,6 +27,7 @@ import {
   TIMEOUT,
 } from './failures.js';
 import { heldBytes, Job, owned } from './job.js';
+import { limits, unbounded } from './limits.js';
 import { Queue } from './queue.js';
 import { lose, Streams } from './streams.js';
 import { Tally } from './tally.js';
@@ -48,11 +49,6 @@ export interface PoolOptions {
 type Fields = Record<string, string | number>;
 
 const LOG_TARGET = 'opuscribe::isolated';
-/** The default of `maxQueue` and `maxQueuedBytes`, which the processes check. */
-const MAX_QUEUE = 64;
-const MAX_QUEUED_BYTES = 1024 ** 3;
-/** The most that a process takes. */
-const MOST_JOBS = 65_536;
 /** After so many crashes of a process that is not ready yet, a GPU is not tried again. */
 const MAX_GPU_STARTS = 2;
 
@@ -167,7 +163,7 @@ export class Pool implements Engine {
   }
 
   #fullFor(bytes: number): Failure | undefined {
-    const { maxQueue = MAX_QUEUE, maxQueuedBytes = MAX_QUEUED_BYTES } = this.#engine;
+    const { maxQueue, maxQueuedBytes } = limits(this.#engine);
     const excess = this.#bytes + bytes - maxQueuedBytes;
     let what: string;
     if (this.#jobs.size >= maxQueue) what = `${maxQueue} jobs are in the queue`;
@@ -394,23 +390,6 @@ export class Pool implements Engine {
     const about = { ...(id !== undefined && { id }), ...(fields && { fields }) };
     this.#options.onLog?.({ level, target: LOG_TARGET, message, ...about });
   }
-}
-
-/**
- * The queue is here. What was given up here may still have its place in the process, which would
- * refuse what follows; what is out of range is refused by it all the same.
- */
-function unbounded(engine: EngineOptions): EngineOptions {
-  const { maxQueue = MAX_QUEUE, maxQueuedBytes = MAX_QUEUED_BYTES } = engine;
-  return {
-    ...engine,
-    ...(isWhole(maxQueue) && maxQueue < MOST_JOBS && { maxQueue: MOST_JOBS }),
-    ...(isWhole(maxQueuedBytes) && { maxQueuedBytes: Number.MAX_SAFE_INTEGER }),
-  };
-}
-
-function isWhole(count: number): boolean {
-  return Number.isSafeInteger(count) && count >= 1;
 }
 
 function pidOf({ child }: Worker): Fields {
