@@ -75,12 +75,6 @@ export declare class NativeTranscriber {
   hurry(): void
 }
 
-/** A GPU by backend and index. */
-export interface Backend {
-  backend: 'cuda' | 'vulkan' | 'metal'
-  index?: number
-}
-
 /**
  * Closes every transcriber of this environment and waits until their models are freed. For the
  * process's `exit` event: `process.exit()` does not run the environment's own cleanup hooks.
@@ -143,6 +137,8 @@ export interface EngineInfo {
   backend: string
   /** The device really in use. */
   device: string
+  /** More of the GPU, if it is one. */
+  gpu?: GpuInfo
   /** Bytes of the model's weights. */
   modelBytes: number
   /** CPU threads for inference. */
@@ -158,10 +154,18 @@ export interface EngineOptions {
   /** Path of a Whisper model in ggml format, or a catalogue name such as `tiny.en`. */
   model: string
   /**
-   * Where Whisper runs. Default `auto`: the best that works. A GPU that is asked for and cannot
-   * be had is `ERR_DEVICE_UNAVAILABLE`.
+   * Index of the GPU that Whisper runs on, among those of this addon's backend. Without it: the
+   * CPU.
    */
-  device?: 'auto' | 'gpu' | 'cpu' | { backend: 'cuda' | 'vulkan' | 'metal'; index?: number }
+  gpu?: number
+  /**
+   * Windows that the GPU is given at once, 1 to 64. Each takes memory of its own there. Default: as
+   * many as were worth it when the device was probed, which is 1 on all but large ones. The CPU
+   * works on one.
+   */
+  lanes?: number
+  /** Whether the CPU takes the place of a GPU that is lost. Default false. */
+  mayFallBack?: boolean
   /** CPU threads for inference, 1 to 512. Default: the number of cores, at most 8. */
   threads?: number
   /**
@@ -193,6 +197,22 @@ export interface Failure {
   byteOffset?: number
   /** When to try again, with `ERR_QUEUE_FULL`. */
   retryAfterMs?: number
+}
+
+/** The GPU that a transcriber runs on. */
+export interface GpuInfo {
+  /** Its place among those of its backend, from 0. */
+  index: number
+  /** Windows that it works on at once. */
+  lanes: number
+  /** Name and version of its driver. */
+  driver: string
+  /** Bytes of its memory. */
+  totalBytes: number
+  /** Bytes that the model was expected to take. */
+  estimatedBytes: number
+  /** Bytes less that were free when it was loaded; 0 where the driver does not tell. */
+  usedBytes: number
 }
 
 /** Something a job tells while it runs; one of the two is set. */
@@ -247,6 +267,9 @@ export interface JobOptions {
    */
   maxDurationMs?: number
 }
+
+/** The GPUs that this addon's backend finds. Loads their driver, which may crash or hang. */
+export declare function listGpus(): Array<NativeGpu>
 
 /** Something a stream tells. What is set depends on the kind. */
 export interface LiveEvent {
@@ -333,6 +356,17 @@ export interface LogRecord {
   id?: string
   /** Details by name, if there are any. */
   fields?: Record<string, string | number | boolean>
+}
+
+/** A GPU that this addon's backend finds, and its memory now. */
+export interface NativeGpu {
+  index: number
+  backend: string
+  name: string
+  driver: string
+  integrated: boolean
+  totalBytes: number
+  freeBytes: number
 }
 
 /** What became of the packets of one job. */

@@ -841,4 +841,5 @@ module.exports.NativeStream = nativeBinding.NativeStream
 module.exports.NativeTranscriber = nativeBinding.NativeTranscriber
 module.exports.closeAll = nativeBinding.closeAll
 module.exports.cpuLevel = nativeBinding.cpuLevel
+module.exports.listGpus = nativeBinding.listGpus
 module.exports.splitPackets = nativeBinding.splitPackets

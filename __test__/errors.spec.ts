@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, it } from 'node:test';
 import {
   type BaseTranscriber,
+  listDevices,
   OpuscribeError,
   type TranscribeOptions,
   transcribe,
@@ -79,12 +80,16 @@ describeEach('opening', (kind) => {
     );
   });
 
-  it('tells a device that this build has not', async () => {
-    await assert.rejects(open({ model, device: 'gpu' }), coded('ERR_DEVICE_UNAVAILABLE', /no GPU/));
+  it('tells a device that cannot be had', async () => {
+    await assert.rejects(
+      open({ model, device: 'gpu' }),
+      coded('ERR_DEVICE_UNAVAILABLE', /no addon for a GPU is installed.*listDevices/),
+    );
     await assert.rejects(
       open({ model, device: { backend: 'cuda' } }),
-      coded('ERR_DEVICE_UNAVAILABLE', /cuda/),
+      coded('ERR_DEVICE_UNAVAILABLE', /cuda: its addon is not installed/),
     );
+    assert.deepEqual(await listDevices(), []);
   });
 
   it('tells options of a wrong type or range', async () => {
@@ -98,6 +103,13 @@ describeEach('opening', (kind) => {
       [{ model, maxQueue: -1 }, /maxQueue is -1/],
       [{ model, device: 'tpu' }, /device is 'tpu'/],
       [{ model, device: { backend: 'abacus' } }, /device.backend is 'abacus'/],
+      [{ model, device: 1 }, /device is a number/],
+      [{ model, device: { backend: 'vulkan', index: -1 } }, /device.index is -1/],
+      [{ model, device: { backend: 'vulkan', index: '0' } }, /device.index is a string/],
+      [{ model, device: { backend: 'vulkan', name: 1 } }, /device.name is a number/],
+      [{ model, lanes: 0 }, /lanes is 0/],
+      [{ model, lanes: 65 }, /lanes is 65/],
+      [{ model, lanes: 1.5 }, /lanes is 1.5; expected a whole number/],
       [{ model, vad: { threshold: 2 } }, /vad.threshold is 2/],
       [{ model, vad: { threshold: Number.NaN } }, /vad.threshold is NaN/],
       [{ model, vad: 'yes' }, /vad is a string/],

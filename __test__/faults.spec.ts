@@ -178,29 +178,4 @@ describe('a fault in native code', { skip }, () => {
     assert.match((await transcriber.transcribe(list)).text, /full hour/);
     await transcriber.close({ drain: true });
   });
-
-  it('as a model is loaded on a GPU: the next processes use the CPU', async () => {
-    const records: LogRecord[] = [];
-    const env = { OPUSCRIBE_FAULT_AT_LOAD: 'yes' };
-    const options = {
-      model: 'tiny.en',
-      env,
-      crashReports: false,
-      onLog: (record: LogRecord) => records.push(record),
-    } as const;
-    const transcriber = await IsolatedTranscriber.open(options);
-    assert.match(transcriber.info.device, /^cpu/);
-    assert.match((await transcriber.transcribe(list)).text, /full hour/);
-    assert.equal(transcriber.stats().crashes, 2);
-    assert.ok(
-      records.some(({ level, message }) => level === 'warn' && /use the CPU/.test(message)),
-    );
-    await transcriber.close();
-    // Who asks for a GPU gets that or none.
-    const circuit = { maxCrashes: 3 };
-    await assert.rejects(IsolatedTranscriber.open({ ...options, device: 'gpu', circuit }), {
-      code: 'ERR_WORKER_CRASHED',
-      message: /too many worker processes crashed/,
-    });
-  });
 });

@@ -9,6 +9,8 @@ import type {
   LogRecord,
   Transcript,
 } from '../index.js';
+import { checkDevice, type Device, defaultDevice } from './devices/device.js';
+import type { Wish } from './devices/open.js';
 import type { Engine, Input } from './engine.js';
 import { invalidArgument, NOT_OPEN, toError, unwrap } from './error.js';
 import { checkOptions, checkVad, report, runJob, type TranscribeOptions } from './job.js';
@@ -18,7 +20,12 @@ import { describe, type FlatPackets, flatten } from './packets.js';
 import { type StreamOptions, TranscriptionStream } from './stream.js';
 
 /** How to open a transcriber. */
-export interface TranscriberOptions extends EngineOptions {
+export interface TranscriberOptions extends Omit<EngineOptions, 'gpu' | 'mayFallBack'> {
+  /**
+   * Where Whisper runs. Default `auto`, or what `OPUSCRIBE_DEVICE` says: the best that works, which is found out in another process
+   * and remembered. A GPU that is asked for and cannot be had is `ERR_DEVICE_UNAVAILABLE`.
+   */
+  device?: Device;
   /** Receives log records of the engine, whisper.cpp and ONNX Runtime. Nothing is ever printed. */
   onLog?: (record: LogRecord) => void;
 }
@@ -179,15 +186,23 @@ export abstract class BaseTranscriber {
 }
 
 /** What the options say, checked as far as JavaScript can. */
-export function opening({ onLog, ...options }: TranscriberOptions): Opening {
+export function opening({ onLog, device: asked, ...options }: TranscriberOptions): Opening {
   if (onLog !== undefined && typeof onLog !== 'function') {
     throw invalidArgument(`onLog is ${describe(onLog)}; expected a function`);
   }
   checkVad(options.vad);
+  const device = asked ?? defaultDevice();
+  checkDevice(device);
+  const model = resolveModel(options.model);
+  const onnxRuntime = onnxRuntimePath();
+  // Only the device says these.
+  const { gpu, mayFallBack, ...rest } = options as EngineOptions;
+  const reporter = onLog && ((record: LogRecord) => report(onLog, record));
   return {
-    options: { ...options, model: resolveModel(options.model) },
-    onnxRuntime: onnxRuntimePath(),
-    onLog: onLog && ((record) => report(onLog, record)),
+    options: { ...rest, model },
+    onnxRuntime,
+    onLog: reporter,
+    wish: { device, model, onnxRuntime, lanes: options.lanes, onLog: reporter },
   };
 }
 
@@ -202,6 +217,7 @@ interface Opening {
   options: EngineOptions;
   onnxRuntime: string;
   onLog: ((record: LogRecord) => void) | undefined;
+  wish: Wish;
 }
 
 /** An absolute path, so that an error names it, or the bytes. */

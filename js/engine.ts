@@ -3,6 +3,7 @@
 import type {
   EngineCounters,
   EngineInfo,
+  EngineOptions,
   Failure,
   JobEvent,
   JobOptions,
@@ -10,7 +11,13 @@ import type {
   LiveOptions,
   Transcript,
 } from '../index.js';
+import type { Backend } from './native.js';
 import type { FlatPackets } from './packets.js';
+
+/** Options of an engine, and the addon that it is of. */
+export interface PlacedOptions extends EngineOptions {
+  backend: Backend;
+}
 
 /** Audio of one job. */
 export type Input =

@@ -96,3 +96,10 @@ export function callNative<Result>(call: () => Result): Result {
     throw new OpuscribeError('ERR_INVALID_ARGUMENT', message, { cause });
   }
 }
+
+/** What was thrown, as data to be sent. */
+export function toFailure(error: unknown, otherwise: OpuscribeErrorCode): Failure {
+  const { message = String(error), code } = error as Partial<Failure>;
+  const isKnown = typeof code === 'string' && code.startsWith('ERR_') && !code.startsWith('ERR_DL');
+  return { code: isKnown ? code : otherwise, message };
+}

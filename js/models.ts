@@ -7,18 +7,23 @@ import { describe } from './packets.js';
 /** A bare name such as `tiny.en` or `large-v3-turbo-q5_0`: no separator, no file extension. */
 const CATALOGUE_NAME = /^[a-z0-9][a-z0-9._-]*$/;
 
-/** The folder that holds models by catalogue name; `OPUSCRIBE_MODELS` replaces it. */
-export function modelsFolder(): string {
-  const { OPUSCRIBE_MODELS, XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
-  if (OPUSCRIBE_MODELS) return OPUSCRIBE_MODELS;
+/** What is kept from one run to the next, models included; `OPUSCRIBE_CACHE` replaces it. */
+export function cacheFolder(): string {
+  const { OPUSCRIBE_CACHE, XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
+  if (OPUSCRIBE_CACHE) return OPUSCRIBE_CACHE;
   switch (process.platform) {
     case 'darwin':
-      return join(homedir(), 'Library', 'Caches', 'opuscribe', 'models');
+      return join(homedir(), 'Library', 'Caches', 'opuscribe');
     case 'win32':
-      return join(LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local'), 'opuscribe', 'models');
+      return join(LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local'), 'opuscribe');
     default:
-      return join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'opuscribe', 'models');
+      return join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'opuscribe');
   }
+}
+
+/** The folder that holds models by catalogue name; `OPUSCRIBE_MODELS` replaces it. */
+export function modelsFolder(): string {
+  return process.env.OPUSCRIBE_MODELS || join(cacheFolder(), 'models');
 }
 
 /** The path of a model that is given by path or by catalogue name. */

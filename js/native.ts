@@ -1,4 +1,5 @@
-// Loads the addon that is fastest on this processor. The only file that imports it.
+// Loads the addons: the one that is fastest on this processor, and those for GPUs. The only file that
+// imports them.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,19 +7,38 @@ import * as baseline from '../index.js';
 
 type Native = typeof baseline;
 
-/** Addons of a higher instruction set level lie beside the baseline's, by platform. */
-const PLATFORMS: Partial<Record<NodeJS.Platform, string>> = {
-  linux: 'linux-x64-gnu',
-  win32: 'win32-x64-msvc',
-};
+/** What can run Whisper besides the CPU; each has an addon of its own. */
+export type GpuBackend = 'cuda' | 'vulkan' | 'metal';
+export type Backend = 'cpu' | GpuBackend;
 
-function load(): Native {
+/** The best first. */
+export const GPU_BACKENDS: readonly GpuBackend[] = ['metal', 'cuda', 'vulkan'];
+
+/** Other addons lie beside the baseline's, by platform. */
+const PLATFORMS: Partial<Record<NodeJS.Platform, string>> = {
+  linux: `linux-${process.arch}-gnu`,
+  win32: `win32-${process.arch}-msvc`,
+  darwin: `darwin-${process.arch}`,
+};
+const BESIDE = join(__dirname, '..');
+
+function beside(name: string, folder = BESIDE): string | undefined {
   const platform = PLATFORMS[process.platform];
+  const file = join(folder, `opuscribe.${platform}.${name}.node`);
+  return platform !== undefined && existsSync(file) ? file : undefined;
+}
+
+/** Where the addon for a GPU is, if it is installed: beside the others, or in `OPUSCRIBE_ADDONS`. */
+export function gpuAddon(backend: GpuBackend): string | undefined {
+  return beside(backend, process.env.OPUSCRIBE_ADDONS || BESIDE);
+}
+
+function forThisProcessor(): Native {
   // For comparing the two, and for a processor on which the baseline is faster.
   const wanted = process.env.OPUSCRIBE_CPU_LEVEL ?? baseline.cpuLevel();
-  if (process.arch !== 'x64' || platform === undefined || wanted !== 'x86-64-v4') return baseline;
-  const file = join(__dirname, '..', `opuscribe.${platform}.x86-64-v4.node`);
-  if (baseline.cpuLevel() !== 'x86-64-v4' || !existsSync(file)) return baseline;
+  if (process.arch !== 'x64' || wanted !== 'x86-64-v4') return baseline;
+  const file = beside(wanted);
+  if (baseline.cpuLevel() !== wanted || file === undefined) return baseline;
   return require(file) as Native;
 }
 
@@ -26,13 +46,31 @@ function load(): Native {
 // nobody; the addon sees to it there.
 process.env.ORT_DISABLE_TELEMETRY ??= '1';
 
-const native = load();
+const native = forThisProcessor();
+const loaded = new Map<Backend, Native>([['cpu', native]]);
+
+/**
+ * The addon of a backend. That of a GPU loads the driver, at once or with its first call: it is to
+ * have been tried in another process.
+ */
+export function addon(backend: Backend): Native {
+  const known = loaded.get(backend);
+  if (known !== undefined) return known;
+  const file = gpuAddon(backend as GpuBackend);
+  if (file === undefined) throw new Error(`the addon for ${backend} is not installed`);
+  const found = require(file) as Native;
+  loaded.set(backend, found);
+  return found;
+}
 
 // process.exit() skips the environment's cleanup hooks, and a model in use crashes at exit.
-process.once('exit', () => native.closeAll());
+process.once('exit', () => {
+  for (const one of loaded.values()) one.closeAll();
+});
 
-export const { CancelToken, NativeDemuxer, NativeTranscriber, splitPackets } = native;
-export type CancelToken = InstanceType<typeof CancelToken>;
+// What needs no model is everywhere the same.
+export const { NativeDemuxer, splitPackets } = native;
+export type CancelToken = InstanceType<typeof baseline.CancelToken>;
 export type NativeDemuxer = InstanceType<typeof NativeDemuxer>;
-export type NativeStream = InstanceType<typeof import('../index.js').NativeStream>;
-export type NativeTranscriber = InstanceType<typeof NativeTranscriber>;
+export type NativeStream = InstanceType<typeof baseline.NativeStream>;
+export type NativeTranscriber = InstanceType<typeof baseline.NativeTranscriber>;

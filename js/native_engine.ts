@@ -3,7 +3,6 @@
 import type {
   EngineCounters,
   EngineInfo,
-  EngineOptions,
   Failure,
   JobEvent,
   JobOptions,
@@ -12,24 +11,27 @@ import type {
   LogRecord,
   StreamResume,
 } from '../index.js';
-import type { Engine, EngineStream, Input, Running } from './engine.js';
+import type { Engine, EngineStream, Input, PlacedOptions, Running } from './engine.js';
 import { callNative, isFailure } from './error.js';
-import { CancelToken, NativeTranscriber } from './native.js';
+import { addon, type CancelToken, type NativeTranscriber } from './native.js';
 
 export class NativeEngine implements Engine {
   readonly #native: NativeTranscriber;
+  readonly #newToken: () => CancelToken;
 
-  private constructor(native: NativeTranscriber) {
+  private constructor(native: NativeTranscriber, newToken: () => CancelToken) {
     this.#native = native;
+    this.#newToken = newToken;
   }
 
   static async open(
-    options: EngineOptions,
+    { backend, ...options }: PlacedOptions,
     onnxRuntime: string,
     onLog: ((record: LogRecord) => void) | undefined,
   ): Promise<NativeEngine | Failure> {
+    const { CancelToken, NativeTranscriber } = addon(backend);
     const opened = await callNative(() => NativeTranscriber.open(options, onnxRuntime, onLog));
-    return isFailure(opened) ? opened : new NativeEngine(opened);
+    return isFailure(opened) ? opened : new NativeEngine(opened, () => new CancelToken());
   }
 
   get info(): EngineInfo {
@@ -37,7 +39,7 @@ export class NativeEngine implements Engine {
   }
 
   submit(input: Input, options: JobOptions, onEvent?: (event: JobEvent) => void): Running {
-    const cancel = new CancelToken();
+    const cancel = this.#newToken();
     const outcome = this.#transcribe(input, options, cancel, onEvent);
     return { outcome, cancel: () => cancel.cancel() };
   }

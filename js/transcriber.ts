@@ -1,4 +1,5 @@
 import { BaseTranscriber, checkOpening, opening, type TranscriberOptions } from './base.js';
+import { openOn } from './devices/open.js';
 import { invalidArgument, unwrap } from './error.js';
 import { NativeEngine } from './native_engine.js';
 
@@ -17,7 +18,10 @@ export class Transcriber extends BaseTranscriber {
   /** Loads both models; resolves when each has run once. */
   static async open(options: TranscriberOptions): Promise<Transcriber> {
     checkOpening(options);
-    const { options: engine, onnxRuntime, onLog } = opening(options);
-    return new Transcriber(unwrap(await NativeEngine.open(engine, onnxRuntime, onLog)));
+    const { options: engine, onnxRuntime, onLog, wish } = opening(options);
+    const opened = await openOn(wish, (place) =>
+      NativeEngine.open({ ...engine, ...place }, onnxRuntime, onLog),
+    );
+    return new Transcriber(unwrap(opened));
   }
 }

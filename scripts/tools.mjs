@@ -18,6 +18,14 @@ export const library = {
   win32: 'opuscribe.dll',
 }[process.platform];
 
+/** What napi names this platform in the names of addons. */
+export function platform() {
+  const { platform, arch } = process;
+  return (
+    { linux: `linux-${arch}-gnu`, win32: `win32-${arch}-msvc` }[platform] ?? `${platform}-${arch}`
+  );
+}
+
 /** Ends the script with a message for people, not with a stack. */
 export function fail(message) {
   process.stderr.write(`\n${message}\n`);
@@ -28,6 +36,11 @@ export function run(command, args, options = {}) {
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
   if (error) fail(`cannot run ${command}: ${error.message}`);
   if (status !== 0) fail(`${command} ${args.join(' ')} failed`);
+}
+
+/** Whether a program ran and succeeded. */
+export function attempt(command, args, options = {}) {
+  return spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options }).status === 0;
 }
 
 export function works(command, args = ['--version']) {
@@ -92,14 +105,13 @@ export function buildEnvironment() {
 export function provideCmake() {
   if (works('cmake') || existsSync(ownCmake())) return;
   console.log(`cmake is not on PATH: installing ${CMAKE_VERSION} into .tools`);
+  pipInstall(cmakeFolder, [`cmake==${CMAKE_VERSION}`]);
+}
+
+/** Packages that need no compiling, into a folder of their own. */
+export function pipInstall(folder, packages) {
   const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check'];
-  run(python(), [
-    ...pip,
-    '--only-binary=:all:',
-    '--target',
-    cmakeFolder,
-    `cmake==${CMAKE_VERSION}`,
-  ]);
+  run(python(), [...pip, '--only-binary=:all:', '--no-deps', '--target', folder, ...packages]);
 }
 
 function ownCmake() {

@@ -78,6 +78,7 @@ pub struct Error {
     index: Option<usize>,
     byte_offset: Option<usize>,
     retry_after_ms: Option<u32>,
+    broken_model: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -93,6 +94,7 @@ impl Error {
             index: None,
             byte_offset: None,
             retry_after_ms: None,
+            broken_model: false,
             source: None,
         }
     }
@@ -144,6 +146,19 @@ impl Error {
     pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The model that it happened to is not to be used again, because the GPU it is on may be gone.
+    #[must_use]
+    pub fn with_broken_model(mut self) -> Self {
+        self.broken_model = true;
+        self
+    }
+
+    /// Whether the model must be loaded again.
+    #[must_use]
+    pub fn breaks_model(&self) -> bool {
+        self.broken_model
     }
 
     /// What went wrong.

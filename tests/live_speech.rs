@@ -29,8 +29,8 @@ const PIECE_SAMPLES: usize = 320;
 struct Witness(RecognizerInfo);
 
 impl Recognizer for Witness {
-    fn info(&self) -> &RecognizerInfo {
-        &self.0
+    fn info(&self) -> RecognizerInfo {
+        self.0.clone()
     }
 
     fn recognize(&mut self, window: &[f32], _: &Request<'_>, _: &Cancel) -> Result<Recognition> {
@@ -47,6 +47,7 @@ impl Recognizer for Witness {
                 no_speech_probability: 0.0,
                 words: None,
             }],
+            device: Arc::clone(&self.0.device),
             language: "en",
             language_probability: 1.0,
         })
@@ -62,6 +63,7 @@ fn engine() -> Engine {
                 backend: "cpu",
                 device: "fake".into(),
                 model_bytes: 0,
+                gpu: None,
             })))
         }),
     };

@@ -151,7 +151,7 @@ fn model() -> PathBuf {
 fn transcribe(format: &Format, name: &str) -> String {
     let path = std::env::temp_dir().join(format!("opuscribe-{}-{name}.bin", std::process::id()));
     std::fs::write(&path, quantise(&model(), format)).unwrap();
-    let whisper = Whisper::load(&path, Device::Cpu, 2);
+    let whisper = Whisper::load(&path, Device::Cpu, 1, 2);
     std::fs::remove_file(&path).unwrap();
     let heard =
         whisper

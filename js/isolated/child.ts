@@ -1,10 +1,14 @@
 // One worker process from its start to its end: is it ready, does it answer, how did it end.
 
-import type { EngineInfo, EngineOptions, Failure, LogRecord } from '../../index.js';
+import { join } from 'node:path';
+import type { EngineInfo, Failure, LogRecord } from '../../index.js';
+import type { PlacedOptions } from '../engine.js';
+import { type Exit, type OwnProcess, start } from '../process/process.js';
 import type { CrashReport, Evidence } from './crash.js';
-import { type Exit, start, type WorkerProcess } from './process.js';
+
 import type { Order, Report, Vitals } from './protocol.js';
 
+const MAIN = join(__dirname, 'worker_main.js');
 /** How often it is asked whether it is alive. */
 const BEAT_MS = 1000;
 /** A new process may take so many times as long to answer at first: it is read from a disk. */
@@ -19,7 +23,7 @@ const LOG_RECORDS = 50;
 const PRINTED_CHARACTERS = 8192;
 
 export interface ChildOptions {
-  engine: EngineOptions;
+  engine: PlacedOptions;
   onnxRuntime: string;
   env: Record<string, string | undefined>;
   heartbeatTimeoutMs: number;
@@ -36,7 +40,7 @@ export interface ChildListeners {
 }
 
 export class Child {
-  readonly #process: WorkerProcess;
+  readonly #process: OwnProcess<Order>;
   readonly #listeners: ChildListeners;
   readonly #startedAt = performance.now();
   readonly #log: LogRecord[] = [];
@@ -63,7 +67,7 @@ export class Child {
     });
     const beats = Math.max(2, Math.ceil(options.heartbeatTimeoutMs / BEAT_MS));
     this.#patience = beats * START_PATIENCE;
-    this.#process = start(options.env, {
+    this.#process = start<Order, Report>(MAIN, options.env, {
       onReport: (report) => {
         this.#silent = 0;
         this.#patience = beats;

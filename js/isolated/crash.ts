@@ -2,7 +2,7 @@
 
 import { freemem, release, totalmem } from 'node:os';
 import type { EngineCounters, EngineInfo, LogRecord } from '../../index.js';
-import type { Exit } from './process.js';
+import type { Exit } from '../process/process.js';
 
 /** A job that a process was working on when it ended. Neither its audio nor a text. */
 export interface CrashedJob {

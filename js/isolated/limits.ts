@@ -20,7 +20,7 @@ export function limits({
  * What a process is opened with. What was given up here may still have its place there, which would
  * refuse what follows; what is out of range is refused by it all the same.
  */
-export function unbounded(engine: EngineOptions): EngineOptions {
+export function unbounded<Options extends EngineOptions>(engine: Options): Options {
   const { maxQueue, maxQueuedBytes } = limits(engine);
   return {
     ...engine,

@@ -4,7 +4,6 @@
 import type {
   EngineCounters,
   EngineInfo,
-  EngineOptions,
   Failure,
   JobEvent,
   JobOptions,
@@ -13,7 +12,7 @@ import type {
   LogRecord,
   Transcript,
 } from '../../index.js';
-import type { Engine, EngineStream, Input, Running } from '../engine.js';
+import type { Engine, EngineStream, Input, PlacedOptions, Running } from '../engine.js';
 import { NOT_OPEN } from '../error.js';
 import type { CircuitOptions } from './circuit.js';
 import { type CrashReport, crashReport, type Evidence } from './crash.js';
@@ -34,7 +33,7 @@ import { Tally } from './tally.js';
 import { type RecycleOptions, Worker } from './worker.js';
 
 export interface PoolOptions {
-  engine: EngineOptions;
+  engine: PlacedOptions;
   onnxRuntime: string;
   onLog: ((record: LogRecord) => void) | undefined;
   onCrash: ((report: CrashReport) => void) | undefined;
@@ -60,7 +59,7 @@ export class Pool implements Engine {
   readonly #jobs = new Map<number, Job>();
   readonly #streams: Streams;
   readonly #tally = new Tally();
-  #engine: EngineOptions;
+  #engine: PlacedOptions;
   #info: EngineInfo | undefined;
   #keys = 0;
   #bytes = 0;
@@ -245,6 +244,7 @@ export class Pool implements Engine {
     }
     const { code, message } = failure;
     this.#log('error', `a worker process cannot load its models: ${code}, ${message}`);
+    this.#fallBack(message);
     this.#lastCrash = { code: 'ERR_WORKER_CRASHED', message: `${code}: ${message}` };
     this.#again(worker);
   }
@@ -302,11 +302,17 @@ export class Pool implements Engine {
 
   /** A GPU that takes every process with it is worse than none. */
   #considerCpu(): void {
-    const { device = 'auto' } = this.#engine;
     this.#startCrashes += 1;
-    if (device !== 'auto' || this.#startCrashes < MAX_GPU_STARTS) return;
-    this.#log('warn', 'worker processes crash as they start; the next ones use the CPU');
-    this.#engine = { ...this.#engine, device: 'cpu' };
+    if (this.#startCrashes < MAX_GPU_STARTS) return;
+    this.#fallBack('worker processes crash as they start');
+  }
+
+  /** The next processes use the CPU, if it may take the place of the GPU. */
+  #fallBack(why: string): void {
+    if (this.#engine.mayFallBack !== true) return;
+    this.#log('warn', `the next worker processes use the CPU: ${why}`);
+    const { gpu, lanes, mayFallBack, ...engine } = this.#engine;
+    this.#engine = { ...engine, backend: 'cpu' };
   }
 
   async #keep(report: CrashReport, poison: (Input | undefined)[]): Promise<void> {

@@ -4,7 +4,6 @@ import { deserialize, serialize } from 'node:v8';
 import type {
   EngineCounters,
   EngineInfo,
-  EngineOptions,
   Failure,
   JobEvent,
   JobOptions,
@@ -14,14 +13,14 @@ import type {
   StreamResume,
   Transcript,
 } from '../../index.js';
-import type { Input } from '../engine.js';
+import type { Input, PlacedOptions } from '../engine.js';
 
 /** What is written to a stream: packets, or samples. */
 export type Run = { bytes: Uint8Array; lengths: Int32Array } | Float32Array;
 
 /** To the worker process. Jobs and streams go by numbers of the sender's. */
 export type Order =
-  | { type: 'open'; options: EngineOptions; onnxRuntime: string }
+  | { type: 'open'; options: PlacedOptions; onnxRuntime: string }
   | { type: 'ping' }
   | { type: 'job'; key: number; input: Input; options: JobOptions; events: boolean }
   | { type: 'cancel'; key: number }

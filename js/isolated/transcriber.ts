@@ -1,15 +1,16 @@
 import type { EngineOptions } from '../../index.js';
 import type { EngineStats, TranscriberOptions } from '../base.js';
 import { BaseTranscriber, checkOpening, opening } from '../base.js';
+import { openOn } from '../devices/open.js';
 import { invalidArgument, unwrap } from '../error.js';
 import { report } from '../job.js';
+import { isReady } from '../process/utility_process.js';
 import type { CircuitOptions } from './circuit.js';
 import type { CrashReport } from './crash.js';
 import { CrashFiles, type CrashReportOptions } from './crash_files.js';
 import { checkIsolated } from './options.js';
-import { Pool } from './pool.js';
+import { Pool, type PoolOptions } from './pool.js';
 import { sendable } from './protocol.js';
-import { isReady } from './utility_process.js';
 import type { RecycleOptions, WorkerState } from './worker.js';
 
 /** How to open an isolated transcriber. */
@@ -102,9 +103,8 @@ export class IsolatedTranscriber extends BaseTranscriber {
       recycleAboveRssMb,
       ...rest
     } = options;
-    const { options: engine, onnxRuntime, onLog } = opening(rest);
-    const opened = await Pool.open({
-      engine: sendable(engine) as EngineOptions,
+    const { options: engine, onnxRuntime, onLog, wish } = opening(rest);
+    const pool: Omit<PoolOptions, 'engine'> = {
       onnxRuntime,
       onLog,
       onCrash: onCrash && ((crash) => report(onCrash, crash)),
@@ -117,7 +117,11 @@ export class IsolatedTranscriber extends BaseTranscriber {
         ...(recycleAboveRssMb !== undefined && { recycleAboveRssMb }),
       },
       circuit,
-    });
+    };
+    const plain = sendable(engine) as EngineOptions;
+    const opened = await openOn({ ...wish, env }, (place) =>
+      Pool.open({ ...pool, engine: { ...plain, ...place } }),
+    );
     return new IsolatedTranscriber(unwrap(opened));
   }
 

@@ -1,8 +1,8 @@
 // The worker process: an engine, and the messages that come and go. Started by process.ts.
 
-import type { EngineOptions, Failure } from '../../index.js';
-import type { EngineStream, Running } from '../engine.js';
-import { isFailure } from '../error.js';
+import type { Failure } from '../../index.js';
+import type { EngineStream, PlacedOptions, Running } from '../engine.js';
+import { isFailure, toFailure } from '../error.js';
 import { NativeEngine } from '../native_engine.js';
 import type { Order, Report, Run, StreamState, Vitals } from './protocol.js';
 
@@ -77,7 +77,7 @@ function obey(order: Order): void {
   }
 }
 
-async function open(options: EngineOptions, onnxRuntime: string): Promise<void> {
+async function open(options: PlacedOptions, onnxRuntime: string): Promise<void> {
   try {
     const opened = await NativeEngine.open(options, onnxRuntime, (record) =>
       tell({ type: 'log', record }),
@@ -89,7 +89,7 @@ async function open(options: EngineOptions, onnxRuntime: string): Promise<void> 
     engine = opened;
     tell({ type: 'ready', info: engine.info, vitals: vitals() });
   } catch (error) {
-    tell({ type: 'failed', failure: toFailure(error) });
+    tell({ type: 'failed', failure: toFailure(error, 'ERR_INVALID_ARGUMENT') });
   }
 }
 
@@ -108,7 +108,12 @@ function startJob({ key, input, options, events }: Order & { type: 'job' }): voi
       tell({ type: 'done', key, outcome, vitals: vitals() });
     });
   } catch (error) {
-    tell({ type: 'done', key, outcome: toFailure(error), vitals: vitals() });
+    tell({
+      type: 'done',
+      key,
+      outcome: toFailure(error, 'ERR_INVALID_ARGUMENT'),
+      vitals: vitals(),
+    });
   }
 }
 
@@ -197,13 +202,6 @@ function attempt<Value>(call: () => Value): Value | Failure {
   try {
     return call();
   } catch (error) {
-    return toFailure(error);
+    return toFailure(error, 'ERR_INVALID_ARGUMENT');
   }
-}
-
-/** What the addon throws before it begins is an argument of a wrong type. */
-function toFailure(error: unknown): Failure {
-  const { message = String(error), code = 'ERR_INVALID_ARGUMENT' } = error as Partial<Failure>;
-  const known = typeof code === 'string' && code.startsWith('ERR_');
-  return { code: known ? code : 'ERR_INVALID_ARGUMENT', message };
 }

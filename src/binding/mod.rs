@@ -28,6 +28,8 @@ use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 
 use crate::cpu::CpuLevel;
+use crate::whisper::gpus;
+use results::NativeGpu;
 
 /// Runs once in every environment that loads the addon: the main thread and each worker.
 #[napi(module_exports)]
@@ -49,4 +51,10 @@ pub fn close_all() {
 #[napi]
 pub fn cpu_level() -> &'static str {
     CpuLevel::detect().as_str()
+}
+
+/// The GPUs that this addon's backend finds. Loads their driver, which may crash or hang.
+#[napi]
+pub fn list_gpus() -> Vec<NativeGpu> {
+    gpus().into_iter().map(Into::into).collect()
 }

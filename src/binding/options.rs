@@ -5,7 +5,7 @@ use std::time::Duration;
 use napi::bindgen_prelude::Either;
 use napi_derive::napi;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::options;
 
 /// How to open a transcriber.
@@ -13,12 +13,15 @@ use crate::options;
 pub struct EngineOptions {
     /// Path of a Whisper model in ggml format, or a catalogue name such as `tiny.en`.
     pub model: String,
-    /// Where Whisper runs. Default `auto`: the best that works. A GPU that is asked for and cannot
-    /// be had is `ERR_DEVICE_UNAVAILABLE`.
-    #[napi(
-        ts_type = "'auto' | 'gpu' | 'cpu' | { backend: 'cuda' | 'vulkan' | 'metal'; index?: number }"
-    )]
-    pub device: Option<Either<String, Backend>>,
+    /// Index of the GPU that Whisper runs on, among those of this addon's backend. Without it: the
+    /// CPU.
+    pub gpu: Option<f64>,
+    /// Windows that the GPU is given at once, 1 to 64. Each takes memory of its own there. Default: as
+    /// many as were worth it when the device was probed, which is 1 on all but large ones. The CPU
+    /// works on one.
+    pub lanes: Option<f64>,
+    /// Whether the CPU takes the place of a GPU that is lost. Default false.
+    pub may_fall_back: Option<bool>,
     /// CPU threads for inference, 1 to 512. Default: the number of cores, at most 8.
     pub threads: Option<f64>,
     /// Jobs admitted at once, waiting and running, 1 to 65536. Default 64. Above it:
@@ -32,14 +35,6 @@ pub struct EngineOptions {
     pub log_text: Option<bool>,
     /// Defaults for jobs that bring no `vad` of their own.
     pub vad: Option<VadOptions>,
-}
-
-/// A GPU by backend and index.
-#[napi(object, object_to_js = false)]
-pub struct Backend {
-    #[napi(ts_type = "'cuda' | 'vulkan' | 'metal'")]
-    pub backend: String,
-    pub index: Option<f64>,
 }
 
 /// Voice activity detection, by Silero VAD. The defaults are tuned for text: a word that is cut
@@ -104,7 +99,13 @@ impl TryFrom<EngineOptions> for options::EngineOptions {
 
     fn try_from(from: EngineOptions) -> Result<Self> {
         let mut engine = Self::new(from.model, "");
-        engine.device = device(from.device)?;
+        if let Some(gpu) = from.gpu {
+            engine.device = options::Device::Gpu(integer("gpu", gpu)?);
+        }
+        if let Some(lanes) = from.lanes {
+            engine.lanes = integer("lanes", lanes)?;
+        }
+        engine.may_fall_back = from.may_fall_back.unwrap_or(engine.may_fall_back);
         engine.threads = from.threads.map(|n| integer("threads", n)).transpose()?;
         if let Some(max_queue) = from.max_queue {
             engine.max_queue = integer("maxQueue", max_queue)?;
@@ -118,34 +119,6 @@ impl TryFrom<EngineOptions> for options::EngineOptions {
         }
         engine.validate()?;
         Ok(engine)
-    }
-}
-
-fn device(device: Option<Either<String, Backend>>) -> Result<options::Device> {
-    match device {
-        None => Ok(options::Device::Auto),
-        Some(Either::A(name)) => match name.as_str() {
-            "auto" => Ok(options::Device::Auto),
-            "gpu" => Ok(options::Device::Gpu),
-            "cpu" => Ok(options::Device::Cpu),
-            _ => Err(Error::invalid_argument(format!(
-                "device is '{name}'; expected 'auto', 'gpu', 'cpu' or {{ backend, index }}"
-            ))),
-        },
-        Some(Either::B(Backend { backend, index })) => {
-            if !["cuda", "vulkan", "metal"].contains(&backend.as_str()) {
-                return Err(Error::invalid_argument(format!(
-                    "device.backend is '{backend}'; expected 'cuda', 'vulkan' or 'metal'"
-                )));
-            }
-            index
-                .map(|index| integer("device.index", index))
-                .transpose()?;
-            Err(Error::new(
-                ErrorKind::DeviceUnavailable,
-                format!("this build has no {backend} backend; use 'auto' or 'cpu'"),
-            ))
-        }
     }
 }
 

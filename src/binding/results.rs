@@ -9,6 +9,7 @@ use crate::cpu::CpuLevel;
 use crate::engine;
 use crate::log;
 use crate::transcript;
+use crate::whisper;
 
 /// The text of one job and what is known about it. Every time is in milliseconds on the input's own
 /// timeline, lost packets and removed silence included.
@@ -130,6 +131,8 @@ pub struct EngineInfo {
     pub backend: String,
     /// The device really in use.
     pub device: String,
+    /// More of the GPU, if it is one.
+    pub gpu: Option<GpuInfo>,
     /// Bytes of the model's weights.
     pub model_bytes: f64,
     /// CPU threads for inference.
@@ -138,6 +141,36 @@ pub struct EngineInfo {
     pub cpu_level: String,
     /// Versions of what is inside.
     pub versions: Versions,
+}
+
+/// The GPU that a transcriber runs on.
+#[napi(object, object_from_js = false)]
+#[derive(Clone)]
+pub struct GpuInfo {
+    /// Its place among those of its backend, from 0.
+    pub index: u32,
+    /// Windows that it works on at once.
+    pub lanes: u32,
+    /// Name and version of its driver.
+    pub driver: String,
+    /// Bytes of its memory.
+    pub total_bytes: f64,
+    /// Bytes that the model was expected to take.
+    pub estimated_bytes: f64,
+    /// Bytes less that were free when it was loaded; 0 where the driver does not tell.
+    pub used_bytes: f64,
+}
+
+/// A GPU that this addon's backend finds, and its memory now.
+#[napi(object, object_from_js = false)]
+pub struct NativeGpu {
+    pub index: u32,
+    pub backend: String,
+    pub name: String,
+    pub driver: String,
+    pub integrated: bool,
+    pub total_bytes: f64,
+    pub free_bytes: f64,
 }
 
 /// Versions of the libraries in use.
@@ -271,7 +304,8 @@ impl From<&engine::EngineInfo> for EngineInfo {
                 .map(Into::into)
                 .collect(),
             backend: recognizer.backend.to_owned(),
-            device: recognizer.device.clone(),
+            device: recognizer.device.to_string(),
+            gpu: recognizer.gpu.as_ref().map(Into::into),
             model_bytes: recognizer.model_bytes as f64,
             threads: from.threads as u32,
             cpu_level: CpuLevel::BUILT_FOR.as_str().to_owned(),
@@ -280,6 +314,33 @@ impl From<&engine::EngineInfo> for EngineInfo {
                 whisper: from.whisper_version.to_owned(),
                 opus: from.opus_version.to_owned(),
             },
+        }
+    }
+}
+
+impl From<&whisper::GpuMemory> for GpuInfo {
+    fn from(from: &whisper::GpuMemory) -> Self {
+        Self {
+            index: from.index as u32,
+            lanes: from.lanes as u32,
+            driver: from.driver.clone(),
+            total_bytes: from.total_bytes as f64,
+            estimated_bytes: from.estimated_bytes as f64,
+            used_bytes: from.used_bytes as f64,
+        }
+    }
+}
+
+impl From<whisper::Gpu> for NativeGpu {
+    fn from(from: whisper::Gpu) -> Self {
+        Self {
+            index: from.index as u32,
+            backend: from.backend.to_owned(),
+            name: from.name,
+            driver: from.driver,
+            integrated: from.integrated,
+            total_bytes: from.total_bytes as f64,
+            free_bytes: from.free_bytes as f64,
         }
     }
 }

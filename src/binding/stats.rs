@@ -6,6 +6,7 @@ use napi_derive::napi;
 
 use super::results::EngineInfo;
 use crate::engine::{self, StatsSnapshot};
+use crate::whisper::cpu_device;
 
 /// A snapshot of the counters of a transcriber.
 #[napi(object, object_from_js = false)]
@@ -92,7 +93,11 @@ impl EngineCounters {
             timings: from.times.into(),
             restarts: from.restarts as u32,
             model_bytes: info.model_bytes,
-            device: info.device.clone(),
+            device: if from.fell_back {
+                cpu_device()
+            } else {
+                info.device.clone()
+            },
         }
     }
 }

@@ -287,5 +287,6 @@ fn complete_without_speech(ticket: Ticket, summary: Summary) {
         segments: Vec::new(),
         language,
         empty_reason,
+        device: None,
     });
 }

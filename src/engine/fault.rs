@@ -1,6 +1,8 @@
 //! Faults on purpose, so that tests of the built addon can see what a fault does. In no build but
 //! one with the feature `faults`.
 
+use crate::error::Result;
+
 /// Where a fault can be.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(feature = "faults"), allow(dead_code))]
@@ -30,6 +32,15 @@ pub(crate) fn inject(place: Place, id: &str) {
     assert!(!id.starts_with(asked), "a fault on purpose in {place:?}");
 }
 
+/// Fails as where the GPU has gone, if the job's id asks for it: `fault:lost`.
+#[cfg(feature = "faults")]
+pub(crate) fn lose(id: &str) -> Result<()> {
+    if id.starts_with("fault:lost") {
+        return Err(crate::whisper::fake_gpu::lose());
+    }
+    Ok(())
+}
+
 /// Writes where no memory is.
 #[cfg(feature = "faults")]
 #[allow(unsafe_code)]
@@ -39,19 +50,11 @@ fn segfault() {
     unsafe { std::hint::black_box(8 as *mut u8).write_volatile(1) }
 }
 
-/// Ends the process as a GPU's driver would when the models are loaded, if the environment asks for
-/// it: `OPUSCRIBE_FAULT_AT_LOAD`, unless the CPU was asked for.
-#[cfg(feature = "faults")]
-pub(crate) fn at_load(device: crate::options::Device) {
-    if std::env::var_os("OPUSCRIBE_FAULT_AT_LOAD").is_some()
-        && device != crate::options::Device::Cpu
-    {
-        std::process::abort();
-    }
-}
-
 #[cfg(not(feature = "faults"))]
 pub(crate) fn inject(_: Place, _: &str) {}
 
 #[cfg(not(feature = "faults"))]
-pub(crate) fn at_load(_: crate::options::Device) {}
+#[allow(clippy::unnecessary_wraps)] // With the feature it may be one.
+pub(crate) fn lose(_: &str) -> Result<()> {
+    Ok(())
+}

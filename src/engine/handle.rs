@@ -165,6 +165,7 @@ pub(super) mod tests {
                     languages: vec!["en"],
                     backend: "cpu",
                     device: "fake".into(),
+                    gpu: None,
                     model_bytes: 0,
                 },
                 threads: 1,

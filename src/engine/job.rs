@@ -127,6 +127,8 @@ pub(crate) struct Outcome<'a> {
     pub segments: Vec<Segment>,
     pub language: (&'a str, f32),
     pub empty_reason: EmptyReason,
+    /// What recognized it, if anything did.
+    pub device: Option<Arc<str>>,
 }
 
 impl Ticket {
@@ -165,7 +167,10 @@ impl Ticket {
             packets: report.packets,
             warnings: report.warnings,
             timings: finish_timings(timings, asked.unwrap_or(self.submitted), duration_ms),
-            device: self.engine.recognizer.device.clone(),
+            device: outcome
+                .device
+                .unwrap_or_else(|| Arc::clone(&self.engine.recognizer.device))
+                .to_string(),
         };
         self.reply.send(Ok(transcript));
         drop(lag);

@@ -21,6 +21,7 @@ mod text;
 mod times;
 mod way;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -37,7 +38,7 @@ use crate::cancel::CancelAll;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Log, LogSink};
 use crate::memory;
-use crate::options::{EngineOptions, JobOptions, StreamOptions};
+use crate::options::{Device, EngineOptions, JobOptions, StreamOptions};
 use crate::opus;
 use crate::transcript::Transcript;
 use crate::vad::{Silero, Vad};
@@ -45,6 +46,7 @@ use crate::whisper::{self, Recognizer, RecognizerInfo, Whisper};
 use admission::Admission;
 use detect::Arrival;
 use intake::{Intake, Shared};
+use recognize::Lanes;
 use stage::Surroundings;
 use stats::Stats;
 
@@ -100,11 +102,12 @@ impl Engine {
                 move || Ok(Box::new(Silero::load(&onnx_runtime)?))
             }),
             recognizer: Box::new({
-                let (model, device) = (options.model.clone(), options.device);
-                let threads = options.effective_threads();
+                let options = options.clone();
+                let was_loaded = Cell::new(false);
                 move || {
-                    fault::at_load(device);
-                    Ok(Box::new(Whisper::load(&model, device, threads)?))
+                    let loaded = load(&options, was_loaded.get())?;
+                    was_loaded.set(true);
+                    Ok(Box::new(loaded))
                 }
             }),
         };
@@ -131,10 +134,16 @@ impl Engine {
             surroundings.clone(),
             models.recognizer,
             gpu_ready,
-            |recognizer| recognizer.info().clone(),
             {
                 let stats = Arc::clone(stats);
-                move |recognizer| recognize::run(from_vad, recognizer, &stats)
+                move |recognizer| {
+                    let lanes = Lanes::start(recognizer, &stats);
+                    Ok((lanes.info()?, lanes))
+                }
+            },
+            {
+                let stats = Arc::clone(stats);
+                move |lanes| recognize::run(from_vad, lanes, &stats)
             },
         )?;
         let vad = stage::spawn(
@@ -142,7 +151,7 @@ impl Engine {
             surroundings.clone(),
             models.vad,
             vad_ready,
-            |_| (),
+            |vad| Ok(((), vad)),
             {
                 let stats = Arc::clone(stats);
                 move |vad| detect::run(&from_decode, to_gpu, vad, &stats)
@@ -288,6 +297,24 @@ impl StatsReader {
     #[must_use]
     pub fn snapshot(&self) -> StatsSnapshot {
         self.stats.snapshot(self.admission.load())
+    }
+}
+
+/// The recognizer, again where one was lost: on the CPU then, if the GPU is too.
+fn load(options: &EngineOptions, again: bool) -> Result<Whisper> {
+    let EngineOptions {
+        model,
+        device,
+        lanes,
+        ..
+    } = options;
+    let threads = options.effective_threads();
+    match Whisper::load(model, *device, *lanes, threads) {
+        Err(error) if again && options.may_fall_back && *device != Device::Cpu => {
+            tracing::warn!("the GPU is lost, and the CPU takes its place: {error}");
+            Whisper::load(model, Device::Cpu, 1, threads)
+        }
+        loaded => loaded,
     }
 }
 

@@ -32,15 +32,15 @@ pub(crate) struct Surroundings {
     pub runtime: Handle,
 }
 
-/// Starts a stage. Its model is built and its `Ready` sent before `body` runs; a model that cannot
-/// be built is reported the same way, and the thread ends.
-pub(crate) fn spawn<Model: ?Sized + 'static, Ready: Send + 'static>(
+/// Starts a stage. Its model is built, what `body` needs is prepared, and `Ready` sent before it runs;
+/// a model that cannot be built is reported the same way, and the thread ends.
+pub(crate) fn spawn<Model: ?Sized + 'static, Ready: Send + 'static, Prepared>(
     name: &'static str,
     surroundings: Surroundings,
     build: Build<Model>,
     ready: Sender<Result<Ready>>,
-    describe: impl FnOnce(&Model) -> Ready + Send + 'static,
-    body: impl FnOnce(Supervised<Model>) + Send + 'static,
+    prepare: impl FnOnce(Supervised<Model>) -> Result<(Ready, Prepared)> + Send + 'static,
+    body: impl FnOnce(Prepared) + Send + 'static,
 ) -> Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name(name.to_owned())
@@ -57,15 +57,19 @@ pub(crate) fn spawn<Model: ?Sized + 'static, Ready: Send + 'static>(
                     model: None,
                     failures: Failures::default(),
                 };
-                let outcome = supervised.first(describe);
-                let built = outcome.is_ok();
-                // The opener waits for this unless it has given up on another stage.
-                let _ = ready.send(outcome);
-                if !built {
-                    return;
-                }
+                let prepared = match supervised.first().and_then(|()| prepare(supervised)) {
+                    Ok((told, prepared)) => {
+                        // The opener waits for this unless it has given up on another stage.
+                        let _ = ready.send(Ok(told));
+                        prepared
+                    }
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        return;
+                    }
+                };
                 // Not the model's but ours or a listener's: nothing is left to go on with.
-                if let Err(panic) = caught(|| body(supervised)) {
+                if let Err(panic) = caught(|| body(prepared)) {
                     let why = format!("the stage {name} stopped: {}", panic.what);
                     tracing::error!(stage = name, "the transcriber closes itself: {why}");
                     cancel_all.fail(why);
@@ -81,7 +85,8 @@ pub(crate) fn spawn<Model: ?Sized + 'static, Ready: Send + 'static>(
         })
 }
 
-/// A model that survives its own panics: the call fails, and the next one finds a new model.
+/// A model that survives its own panics, and the loss of the GPU that it is on: the call fails, and the
+/// next one finds a new model.
 pub(crate) struct Supervised<Model: ?Sized> {
     name: &'static str,
     surroundings: Surroundings,
@@ -99,16 +104,24 @@ struct Failures {
 
 impl<Model: ?Sized> Supervised<Model> {
     /// Builds the model for the first time. What goes wrong is the opener's to know.
-    fn first<Ready>(&mut self, describe: impl FnOnce(&Model) -> Ready) -> Result<Ready> {
+    fn first(&mut self) -> Result<()> {
         let built = caught(|| (self.build)());
-        let model = built.unwrap_or_else(|panic| Err(panic.error("opened")))?;
-        let ready = describe(&model);
-        self.model = Some(model);
-        Ok(ready)
+        self.model = Some(built.unwrap_or_else(|panic| Err(panic.error("opened")))?);
+        Ok(())
+    }
+
+    /// Looks at the model.
+    pub fn peek<Output>(&self, look: impl FnOnce(&Model) -> Output) -> Result<Output> {
+        self.model.as_deref().map(look).ok_or_else(no_model)
+    }
+
+    /// For a stage beside this one.
+    pub fn surroundings(&self) -> Surroundings {
+        self.surroundings.clone()
     }
 
     /// Runs `work` on the model. A panic in it, or in dropping the model, becomes
-    /// [`ErrorKind::WorkerFailed`]. What `work` borrows may be half changed then; the caller
+    /// [`ErrorKind::WorkerFailed`]; so does a lost GPU. What `work` borrows may be half changed then; the caller
     /// answers the job with the error and drops it.
     pub fn call<Output>(
         &mut self,
@@ -118,12 +131,13 @@ impl<Model: ?Sized> Supervised<Model> {
             self.rebuild()?;
         }
         let Some(model) = &mut self.model else {
-            return Err(Error::new(
-                ErrorKind::WorkerFailed,
-                "the stage has no model",
-            ));
+            return Err(no_model());
         };
         match caught(|| work(model)) {
+            Ok(Err(error)) if error.breaks_model() => {
+                self.discard(&error.to_string());
+                Err(error)
+            }
             Ok(result) => {
                 if result.is_ok() {
                     self.failures = Failures::default();
@@ -131,12 +145,17 @@ impl<Model: ?Sized> Supervised<Model> {
                 result
             }
             Err(panic) => {
-                let broken = self.model.take();
-                let _ = caught(|| drop(broken));
-                self.failed(&panic.what);
+                self.discard(&panic.what);
                 Err(panic.error("held the job"))
             }
         }
+    }
+
+    /// The model cannot be used any more; the next call finds another.
+    fn discard(&mut self, why: &str) {
+        let broken = self.model.take();
+        let _ = caught(|| drop(broken));
+        self.failed(why);
     }
 
     /// Another model, after a pause that grows with the failures in a row.
@@ -199,6 +218,10 @@ impl<Model: ?Sized> Supervised<Model> {
         tracing::error!(stage, count, "the transcriber closes itself: {why}");
         self.surroundings.cancel_all.fail(why);
     }
+}
+
+fn no_model() -> Error {
+    Error::new(ErrorKind::WorkerFailed, "the stage has no model")
 }
 
 /// What a panic said.

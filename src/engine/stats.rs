@@ -1,6 +1,6 @@
 //! Counters that any thread may bump and any thread may read without waiting.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::admission::{Full, Load};
 use super::times::{TimeQuantiles, Times};
@@ -32,6 +32,8 @@ pub struct StatsSnapshot {
     pub times: TimeQuantiles,
     /// Stages that failed and were rebuilt.
     pub restarts: usize,
+    /// Whether the CPU has taken the place of a GPU.
+    pub fell_back: bool,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +48,7 @@ pub(crate) struct Stats {
     ms_per_job: MovingMean,
     ms_per_byte: MovingMean,
     restarts: AtomicUsize,
+    fell_back: AtomicBool,
 }
 
 /// Retry hint before the first job has shown how long one takes.
@@ -73,6 +76,11 @@ impl Stats {
 
     pub fn restarted(&self) {
         self.restarts.fetch_add(1, Relaxed);
+    }
+
+    /// What recognizes is not what was loaded first.
+    pub fn fell_back(&self) {
+        self.fell_back.store(true, Relaxed);
     }
 
     pub fn decoded(&self, audio_ms: f64) {
@@ -123,6 +131,7 @@ impl Stats {
             inference_ms: read(&self.inference_us),
             times: self.times.quantiles(),
             restarts: self.restarts.load(Relaxed),
+            fell_back: self.fell_back.load(Relaxed),
         }
     }
 }

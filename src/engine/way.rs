@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
 use super::flow::{Message, Part};
 use super::recognize::Task;
@@ -52,10 +52,17 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Waits for the next; none when the other end is gone.
-    pub fn wait(&mut self) -> Option<Message<Task>> {
-        let message = self.receiver.recv().ok()?;
-        Some(self.count(message))
+    /// Waits for the next, or for what comes back meanwhile.
+    pub fn wait<Back>(&mut self, back: &Receiver<Back>) -> Woken<Back> {
+        let message = select! {
+            recv(back) -> back => match back {
+                Ok(back) => return Woken::Back(back),
+                // Nothing ever comes back.
+                Err(_) => self.receiver.recv(),
+            },
+            recv(self.receiver) -> message => message,
+        };
+        message.map_or(Woken::End, |message| Woken::Message(self.count(message)))
     }
 
     /// The next, if there is one.
@@ -64,14 +71,38 @@ impl Inbox {
         Some(self.count(message))
     }
 
-    /// The flag, which something urgent that comes raises too.
-    pub fn until_urgent(&self, cancel: &Cancel) -> Cancel {
-        cancel.until_more(&self.urgent, self.taken)
+    /// What tells whether something urgent has come since now.
+    pub fn urgency(&self) -> Urgency {
+        Urgency {
+            urgent: Arc::clone(&self.urgent),
+            taken: self.taken,
+        }
     }
 
     fn count(&mut self, message: Message<Task>) -> Message<Task> {
         self.taken += usize::from(is_urgent(&message));
         message
+    }
+}
+
+/// What a wait for a message ended with.
+pub(crate) enum Woken<Back> {
+    Message(Message<Task>),
+    Back(Back),
+    /// The other end is gone.
+    End,
+}
+
+/// Whether something urgent has come since this was made.
+pub(crate) struct Urgency {
+    urgent: Arc<AtomicUsize>,
+    taken: usize,
+}
+
+impl Urgency {
+    /// The flag, which something urgent that comes raises too.
+    pub fn until_urgent(&self, cancel: &Cancel) -> Cancel {
+        cancel.until_more(&self.urgent, self.taken)
     }
 }
 

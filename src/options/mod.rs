@@ -20,6 +20,10 @@ pub struct EngineOptions {
     pub onnx_runtime: PathBuf,
     /// Where Whisper runs.
     pub device: Device,
+    /// Windows that a GPU is given at once, 1 to 64. The CPU works on one.
+    pub lanes: usize,
+    /// Whether the CPU takes the place of a GPU that is lost, and cannot be had again.
+    pub may_fall_back: bool,
     /// CPU threads for inference; `None` takes the number of cores, at most 8.
     pub threads: Option<usize>,
     /// Jobs admitted at once, waiting and running, 1 to 65536.
@@ -40,13 +44,17 @@ impl EngineOptions {
     pub const DEFAULT_MAX_QUEUED_BYTES: usize = 1 << 30;
     /// More threads than this never helped a Whisper model and starve the application.
     pub const MAX_DEFAULT_THREADS: usize = 8;
+    /// Each lane has memory of its own on the GPU, and no GPU that was measured gained from more.
+    pub const MAX_LANES: usize = 64;
 
     /// Options with every default, for the model and the runtime library at these paths.
     pub fn new(model: impl Into<PathBuf>, onnx_runtime: impl Into<PathBuf>) -> Self {
         Self {
             model: model.into(),
             onnx_runtime: onnx_runtime.into(),
-            device: Device::Auto,
+            device: Device::Cpu,
+            lanes: 1,
+            may_fall_back: false,
             threads: None,
             max_queue: Self::DEFAULT_MAX_QUEUE,
             max_queued_bytes: Self::DEFAULT_MAX_QUEUED_BYTES,
@@ -61,6 +69,7 @@ impl EngineOptions {
         if let Some(threads) = self.threads {
             in_range("threads", threads as f64, 1.0, 512.0)?;
         }
+        in_range("lanes", self.lanes as f64, 1.0, Self::MAX_LANES as f64)?;
         in_range("maxQueue", self.max_queue as f64, 1.0, 65536.0)?;
         let most = usize::MAX as f64;
         in_range("maxQueuedBytes", self.max_queued_bytes as f64, 1.0, most)?;
@@ -78,16 +87,14 @@ impl EngineOptions {
     }
 }
 
-/// Where Whisper runs.
+/// Where Whisper runs. Which GPU is worth it, and works, is found out by who opens the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Device {
-    /// The best that works.
-    #[default]
-    Auto,
-    /// A GPU or an error.
-    Gpu,
     /// The CPU.
+    #[default]
     Cpu,
+    /// The GPU with this index among [`gpus`](crate::whisper::gpus).
+    Gpu(usize),
 }
 
 /// How one job is to be transcribed.

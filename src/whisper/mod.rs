@@ -1,8 +1,13 @@
 //! Speech recognition: the text of one window of audio.
 
 mod align;
+mod driver;
 mod evidence;
+#[cfg(feature = "faults")]
+pub(crate) mod fake_gpu;
 mod full;
+mod gpu;
+mod gpu_memory;
 mod greedy;
 mod guard;
 mod interrupt;
@@ -20,9 +25,13 @@ mod timestamps;
 mod window;
 mod words;
 
-pub use model::{Whisper, library_version};
+pub use gpu::{GPU_BACKEND, Gpu, gpus};
+pub use gpu_memory::GpuMemory;
+pub use model::{Whisper, cpu_device, library_version};
 pub use window::{MAX_WINDOW_SAMPLES, Packer, Window, audio_positions};
 pub use words::WindowWord;
+
+use std::sync::Arc;
 
 use crate::cancel::Cancel;
 use crate::error::Result;
@@ -74,6 +83,8 @@ pub struct Recognition {
     pub language: &'static str,
     /// Probability of the language, 1 if it was given.
     pub language_probability: f32,
+    /// What recognized it.
+    pub device: Arc<str>,
 }
 
 /// A segment on the window's own timeline.
@@ -101,15 +112,17 @@ pub struct RecognizerInfo {
     /// `cpu`, or the GPU backend in use.
     pub backend: &'static str,
     /// The device by name.
-    pub device: String,
+    pub device: Arc<str>,
     /// Bytes of the model's weights, which are in memory once.
     pub model_bytes: u64,
+    /// The GPU, if it runs on one.
+    pub gpu: Option<GpuMemory>,
 }
 
 /// The seam to the model. Implementations are built, used and dropped on one thread.
 pub trait Recognizer {
-    /// What was loaded.
-    fn info(&self) -> &RecognizerInfo;
+    /// What was loaded, and what it takes now.
+    fn info(&self) -> RecognizerInfo;
 
     /// The text of `window`, 16 kHz mono of at most [`MAX_WINDOW_SAMPLES`]. The result depends on
     /// the arguments alone, not on what ran before. Fails with the cause's error soon after
@@ -120,4 +133,18 @@ pub trait Recognizer {
         request: &Request<'_>,
         cancel: &Cancel,
     ) -> Result<Recognition>;
+
+    /// Where windows are to be recognized side by side: how many, and what builds a recognizer on the
+    /// same weights for each, on the thread that is to use it.
+    fn lanes(&self) -> Option<Lanes> {
+        None
+    }
+}
+
+/// Recognizers that share their weights. All are to be dropped before the one that they are of.
+pub struct Lanes {
+    /// How many, from 2 up.
+    pub count: usize,
+    /// Builds one.
+    pub build: Arc<dyn Fn() -> Result<Box<dyn Recognizer>> + Send + Sync>,
 }

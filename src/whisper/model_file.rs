@@ -19,8 +19,14 @@ pub struct ModelFile {
     pub bytes: u64,
     /// Tokens of its vocabulary.
     pub vocabulary: u32,
+    /// Width of the encoder.
+    pub audio_state: u32,
+    /// Attention heads of an encoder layer.
+    pub audio_heads: u32,
     /// Encoder layers.
     pub audio_layers: u32,
+    /// Width of the decoder.
+    pub text_state: u32,
     /// Decoder layers.
     pub text_layers: u32,
     /// Attention heads of a decoder layer.
@@ -77,7 +83,10 @@ impl From<io::Error> for Damage {
 
 struct Header {
     vocabulary: u32,
+    audio_state: u32,
+    audio_heads: u32,
     audio_layers: u32,
+    text_state: u32,
     text_heads: u32,
     text_layers: u32,
     mels: u32,
@@ -104,7 +113,10 @@ fn check_reader(mut file: impl Read + Seek) -> std::result::Result<ModelFile, Da
     Ok(ModelFile {
         bytes: size,
         vocabulary: header.vocabulary,
+        audio_state: header.audio_state,
+        audio_heads: header.audio_heads,
         audio_layers: header.audio_layers,
+        text_state: header.text_state,
         text_layers: header.text_layers,
         text_heads: header.text_heads,
         mel_filters,
@@ -127,11 +139,11 @@ fn read_header(file: &mut impl Read) -> std::result::Result<Header, Damage> {
     };
     let vocabulary = field("n_vocab", 100_000)?;
     field("n_audio_ctx", 1500)?;
-    field("n_audio_state", 8192)?;
-    field("n_audio_head", 256)?;
+    let audio_state = field("n_audio_state", 8192)?;
+    let audio_heads = field("n_audio_head", 256)?;
     let audio_layers = field("n_audio_layer", 128)?;
     field("n_text_ctx", 4096)?;
-    field("n_text_state", 8192)?;
+    let text_state = field("n_text_state", 8192)?;
     let text_heads = field("n_text_head", 256)?;
     let text_layers = field("n_text_layer", 128)?;
     let mels = field("n_mels", 128)?;
@@ -139,7 +151,10 @@ fn read_header(file: &mut impl Read) -> std::result::Result<Header, Damage> {
     read_u32(file)?;
     Ok(Header {
         vocabulary,
+        audio_state,
+        audio_heads,
         audio_layers,
+        text_state,
         text_heads,
         text_layers,
         mels,

@@ -1,11 +1,13 @@
 //! One window to its text: as many runs as it takes to hear all of it, and without what nobody said.
 
+use std::sync::Arc;
+
 use super::evidence::{Evidence, STEP_SAMPLES};
 use super::model::{SAMPLES_PER_MS, Whisper};
-use super::{Recognition, Recognizer, RecognizerInfo, Request};
+use super::{Lanes, Recognition, Recognizer, RecognizerInfo, Request};
 use crate::audio::SAMPLE_RATE_HZ;
 use crate::cancel::Cancel;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// A text that ends this long before the window does has left something out: what follows is heard
 /// on its own. The pauses within a window are shorter.
@@ -14,11 +16,35 @@ const UNHEARD_SAMPLES: usize = 2 * SAMPLE_RATE_HZ as usize;
 const LEAST_HEARD_SAMPLES: usize = SAMPLE_RATE_HZ as usize / 2;
 
 impl Recognizer for Whisper {
-    fn info(&self) -> &RecognizerInfo {
-        self.loaded()
+    fn info(&self) -> RecognizerInfo {
+        self.model().info()
     }
 
     fn recognize(
+        &mut self,
+        window: &[f32],
+        request: &Request<'_>,
+        cancel: &Cancel,
+    ) -> Result<Recognition> {
+        let model = Arc::clone(self.model());
+        let failed = |error: Error| match error.kind() {
+            ErrorKind::WorkerFailed | ErrorKind::OutOfMemory => model.failure(error),
+            _ => error,
+        };
+        self.hear_all(window, request, cancel).map_err(failed)
+    }
+
+    fn lanes(&self) -> Option<Lanes> {
+        let build = self.lane();
+        (self.model().lanes > 1).then(|| Lanes {
+            count: self.model().lanes,
+            build: Arc::new(move || Ok(Box::new(build()?))),
+        })
+    }
+}
+
+impl Whisper {
+    fn hear_all(
         &mut self,
         window: &[f32],
         request: &Request<'_>,
@@ -55,6 +81,10 @@ impl Recognizer for Whisper {
                     word.start_ms += offset_ms;
                     word.end_ms += offset_ms;
                 }
+                #[cfg(feature = "faults")]
+                if self.model().info.gpu.is_some() {
+                    super::fake_gpu::spoil(&mut segment.text);
+                }
                 if evidence.contradicts(&segment) {
                     // Not the text: that is the user's own.
                     tracing::debug!(
@@ -79,6 +109,7 @@ impl Recognizer for Whisper {
             segments,
             language,
             language_probability,
+            device: Arc::clone(&self.model().info.device),
         })
     }
 }

@@ -17,9 +17,10 @@ use opuscribe::options::{EngineOptions, JobOptions, Priority};
 use opuscribe::transcript::Transcript;
 use opuscribe::vad::{Vad, VadState, WINDOW_SAMPLES};
 use opuscribe::whisper::{
-    MAX_WINDOW_SAMPLES, Recognition, Recognizer, RecognizerInfo, Request, WindowSegment, WindowWord,
+    Lanes, MAX_WINDOW_SAMPLES, Recognition, Recognizer, RecognizerInfo, Request, WindowSegment,
+    WindowWord,
 };
-use opuscribe::{ErrorKind, Result};
+use opuscribe::{Error, ErrorKind, Result};
 
 pub const SECOND: usize = 16_000;
 
@@ -55,6 +56,7 @@ pub struct EchoRecognizer {
     info: RecognizerInfo,
     script: Script,
     owner: ThreadId,
+    is_lane: bool,
 }
 
 /// How the recognizer behaves and what it has seen, as the test holds it.
@@ -77,6 +79,16 @@ pub struct Script {
     pub windows: Option<Arc<Mutex<Vec<Vec<f32>>>>>,
     /// What each window was to go on from.
     pub prompts: Arc<Mutex<Vec<Option<String>>>>,
+    /// What it runs on, if not on the fake.
+    pub device: Option<Arc<str>>,
+    /// Recognizers on one model, if there are several.
+    pub lanes: Option<usize>,
+    pub lanes_built: Arc<AtomicUsize>,
+    pub lanes_dropped: Arc<AtomicUsize>,
+    /// From which lane on there is no memory.
+    pub lanes_that_fit: Option<usize>,
+    /// Lanes that had been dropped when the model was.
+    pub dropped_before_model: Arc<AtomicUsize>,
 }
 
 impl Drop for EchoRecognizer {
@@ -84,12 +96,21 @@ impl Drop for EchoRecognizer {
         if std::thread::current().id() == self.owner {
             self.script.dropped_on_owner.fetch_add(1, Ordering::SeqCst);
         }
+        let dropped = &self.script.lanes_dropped;
+        if self.is_lane {
+            dropped.fetch_add(1, Ordering::SeqCst);
+        } else {
+            let before = dropped.load(Ordering::SeqCst);
+            self.script
+                .dropped_before_model
+                .store(before, Ordering::SeqCst);
+        }
     }
 }
 
 impl Recognizer for EchoRecognizer {
-    fn info(&self) -> &RecognizerInfo {
-        &self.info
+    fn info(&self) -> RecognizerInfo {
+        self.info.clone()
     }
 
     fn recognize(
@@ -109,7 +130,7 @@ impl Recognizer for EchoRecognizer {
             "used by another thread"
         );
         assert!(
-            !self.script.in_use.swap(true, Ordering::SeqCst),
+            !self.script.in_use.swap(true, Ordering::SeqCst) || self.is_lane,
             "used twice at once"
         );
         let text = self.echo(window, cancel);
@@ -131,8 +152,30 @@ impl Recognizer for EchoRecognizer {
                 no_speech_probability: 0.0,
                 text,
             }],
+            device: Arc::clone(&self.info.device),
             language: "en",
             language_probability: 1.0,
+        })
+    }
+
+    fn lanes(&self) -> Option<Lanes> {
+        let script = self.script.clone();
+        let info = self.info.clone();
+        let build = move || -> Result<Box<dyn Recognizer>> {
+            let number = script.lanes_built.fetch_add(1, Ordering::SeqCst);
+            if script.lanes_that_fit.is_some_and(|fit| number >= fit) {
+                return Err(Error::new(ErrorKind::OutOfMemory, "no memory is left"));
+            }
+            Ok(Box::new(EchoRecognizer {
+                info: info.clone(),
+                script: script.clone(),
+                owner: std::thread::current().id(),
+                is_lane: true,
+            }))
+        };
+        Some(Lanes {
+            count: self.script.lanes?,
+            build: Arc::new(build),
         })
     }
 }
@@ -149,6 +192,10 @@ impl EchoRecognizer {
         if word == "w66" {
             self.script.in_use.store(false, Ordering::SeqCst);
             panic!("the recognizer broke on purpose");
+        }
+        if word == "w55" {
+            let lost = Error::new(ErrorKind::WorkerFailed, "the GPU is lost on purpose");
+            return Err(lost.with_broken_model());
         }
         self.script.seen.lock().unwrap().push(word.clone());
         if let Some((at_work, let_through)) = &self.script.gate {
@@ -223,11 +270,13 @@ impl Script {
                     info: RecognizerInfo {
                         languages: vec!["en"],
                         backend: "cpu",
-                        device: "fake".into(),
+                        device: script.device.clone().unwrap_or_else(|| "fake".into()),
                         model_bytes: 0,
+                        gpu: None,
                     },
                     script: script.clone(),
                     owner: std::thread::current().id(),
+                    is_lane: false,
                 }))
             }),
         }

@@ -1,6 +1,5 @@
 //! What the utterances of a stream were, for those that are to go on from them.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
@@ -12,11 +11,7 @@ pub(in crate::engine) struct Previous(HashMap<u64, (Weak<Stream>, String)>);
 
 impl Previous {
     /// What goes before an utterance, or before a window of any other job.
-    pub fn prompt<'job>(
-        &self,
-        live: Option<&Live>,
-        initial: Option<&'job str>,
-    ) -> Option<Cow<'job, str>> {
+    pub fn prompt(&self, live: Option<&Live>, initial: Option<&str>) -> Option<String> {
         let known = live.and_then(|live| Some(&self.0.get(&live.stream.flow.key)?.1));
         let inherited = || {
             let options = &live?.stream.options;
@@ -24,12 +19,12 @@ impl Previous {
             options.resume.as_ref().filter(|_| asked)?.previous.as_ref()
         };
         let Some(text) = known.or_else(inherited) else {
-            return initial.map(Cow::Borrowed);
+            return initial.map(ToOwned::to_owned);
         };
-        Some(Cow::Owned(match initial {
+        Some(match initial {
             Some(initial) => format!("{initial} {text}"),
             None => text.clone(),
-        }))
+        })
     }
 
     /// An utterance has its text.

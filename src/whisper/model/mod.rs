@@ -1,38 +1,35 @@
 //! A Whisper model on whisper.cpp.
 
+mod load;
 mod prompt;
 
 use std::borrow::Cow;
 use std::ffi::c_int;
 use std::path::Path;
+use std::sync::Arc;
 
-use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperState};
+pub(in crate::whisper) use load::Model;
+pub use load::cpu_device;
 
+use super::Request;
 use super::align;
 use super::full::{self, Parameters, Strategy};
 use super::greedy::{self, Limits};
 use super::guard::{self, Attempt, Doubt, Try};
-use super::interrupt;
-use super::mel::{BINS, LogMel};
-use super::rules::Vocabulary;
 use super::second_look;
 use super::softmax::probabilities;
-use super::state::{Prompted, SETTABLE_BANDS, State};
+use super::state::{Prompted, State};
 use super::timestamps;
 use super::window::{FULL_POSITIONS, audio_positions};
 use super::words;
-use super::{RecognizerInfo, Request, model_file};
 use crate::audio::SAMPLE_RATE_HZ;
 use crate::cancel::Cancel;
-use crate::cpu::CpuLevel;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::options::Device;
 
 /// The model gives little for less than a second.
 const MIN_SAMPLES: usize = SAMPLE_RATE_HZ as usize;
 pub(in crate::whisper) const SAMPLES_PER_MS: usize = SAMPLE_RATE_HZ as usize / 1000;
-/// Vocabulary of large-v3 and what is distilled from it.
-const LARGE_V3_TOKENS: u32 = 51_866;
 /// More tokens than these are not speech. Whisper's own 448 for 30 s allow for 15 a second.
 const TOKENS_AT_ONCE: usize = 16;
 const TOKENS_PER_SECOND: usize = 25;
@@ -48,14 +45,10 @@ pub fn library_version() -> &'static str {
 /// the size of the encoder outlives a window. What needs several decoders at once is whisper.cpp's
 /// own loop, on a fresh state.
 pub struct Whisper {
-    context: WhisperContext,
+    // Freed before the model that it is a state of.
     state: State,
-    threads: usize,
-    info: RecognizerInfo,
-    /// None for bands that cannot be set.
-    mel: Option<LogMel>,
-    vocabulary: Vocabulary,
     parameters: Parameters,
+    model: Arc<Model>,
 }
 
 /// What a window is decoded with, whichever try it is.
@@ -81,61 +74,36 @@ struct Listening<'window> {
 }
 
 impl Whisper {
-    /// Loads the model at `path`, after checking the file, and runs it once.
-    pub fn load(path: &Path, device: Device, threads: usize) -> Result<Self> {
-        if device == Device::Gpu {
-            return Err(Error::new(
-                ErrorKind::DeviceUnavailable,
-                "device 'gpu' was asked for, but this build has no GPU backend; use 'auto' or 'cpu'",
-            ));
-        }
-        CpuLevel::check()?;
-        let file = model_file::check(path)?;
-        whisper_rs::install_logging_hooks();
-        interrupt::install();
-        let mut parameters = WhisperContextParameters::default();
-        // On a CPU flash attention takes longer than the products it saves, and attends to parts of
-        // the cache that nobody wrote: docs/benchmarks.md.
-        parameters.use_gpu(false).flash_attn(false);
-        parameters.dtw_parameters(align::parameters(&file));
-        let context = WhisperContext::new_with_params(path, parameters).map_err(|cause| {
-            Error::new(
-                ErrorKind::ModelInvalid,
-                format!("whisper.cpp cannot load the model '{}'", path.display()),
-            )
-            .caused_by(cause)
-        })?;
-        let text = |id| context.token_to_bytes(id).unwrap_or_default();
-        // The first distilled models, which whisper.cpp knows by this too.
-        let timed = file.text_layers != 2 || file.vocabulary == LARGE_V3_TOKENS;
-        let mut whisper = Self {
-            state: State::new(new_state(&context)?, threads),
-            threads,
-            info: RecognizerInfo {
-                languages: prompt::languages(&context),
-                backend: "cpu",
-                device: format!("cpu ({})", CpuLevel::BUILT_FOR.as_str()),
-                model_bytes: file.bytes,
-            },
-            mel: (file.mel_filters.len() == SETTABLE_BANDS * BINS)
-                .then(|| LogMel::new(&file.mel_filters)),
-            vocabulary: Vocabulary::new(
-                context.token_eot(),
-                context.token_beg(),
-                context.token_nosp(),
-                timed,
-                text,
-            ),
-            parameters: Parameters::default(),
-            context,
-        };
+    /// Loads the model at `path`, after checking the file, and runs it once. On a GPU there may be
+    /// several `lanes`, of which this is one.
+    pub fn load(path: &Path, device: Device, lanes: usize, threads: usize) -> Result<Self> {
+        let mut whisper = Self::on(Arc::new(Model::load(path, device, lanes, threads)?))?;
         whisper.warm_up()?;
         Ok(whisper)
     }
 
+    /// Another state of a model.
+    fn on(model: Arc<Model>) -> Result<Self> {
+        Ok(Self {
+            state: State::new(model.new_state()?, model.threads),
+            parameters: Parameters::default(),
+            model,
+        })
+    }
+
     /// What was loaded.
-    pub(in crate::whisper) fn loaded(&self) -> &RecognizerInfo {
-        &self.info
+    pub(in crate::whisper) fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Makes the other lanes of the model.
+    pub(in crate::whisper) fn lane(&self) -> impl Fn() -> Result<Self> + Send + 'static {
+        let model = Arc::clone(&self.model);
+        move || {
+            let mut lane = Self::on(Arc::clone(&model))?;
+            lane.warm_up()?;
+            Ok(lane)
+        }
     }
 
     /// The first run allocates and touches what later ones reuse. Once, whatever it writes: the full
@@ -148,7 +116,7 @@ impl Whisper {
         let mut listening = Listening {
             window: &silence,
             audio_ms: (MIN_SAMPLES / SAMPLES_PER_MS) as i64,
-            mel: self.mel.as_ref().map(|mel| mel.compute(&silence)),
+            mel: self.model.mel.as_ref().map(|mel| mel.compute(&silence)),
             encoded: None,
             no_speech: None,
         };
@@ -164,9 +132,9 @@ impl Whisper {
     ) -> Task<'job> {
         let mut start = prompt.to_vec();
         if !start.is_empty() {
-            start.insert(0, self.context.token_prev());
+            start.insert(0, self.model.context.token_prev());
         }
-        start.push(self.context.token_sot());
+        start.push(self.model.context.token_sot());
         Task {
             request,
             start,
@@ -187,7 +155,7 @@ impl Whisper {
         let mut listening = Listening {
             window,
             audio_ms: (audio.len() / SAMPLES_PER_MS) as i64,
-            mel: self.mel.as_ref().map(|mel| mel.compute(window)),
+            mel: self.model.mel.as_ref().map(|mel| mel.compute(window)),
             encoded: None,
             no_speech: None,
         };
@@ -228,7 +196,7 @@ impl Whisper {
                 .encode(listening.window, mel, positions, task.cancel)?;
             self.state.feed(&task.start, 0, task.cancel)?;
             listening.encoded = Some(positions);
-            let nobody = std::iter::once(self.vocabulary.no_speech);
+            let nobody = std::iter::once(self.model.vocabulary.no_speech);
             listening.no_speech = probabilities(self.state.logits(), nobody).pop();
         }
         Ok(())
@@ -261,7 +229,7 @@ impl Whisper {
             window: listening.window,
             audio_ms: listening.audio_ms,
             positions,
-            threads: self.threads,
+            threads: self.model.threads,
             strategy,
             temperature: next.temperature,
             language,
@@ -269,8 +237,8 @@ impl Whisper {
             prompt: task.prompt,
             no_speech: listening.no_speech.unwrap_or(0.0),
         };
-        let state = new_state(&self.context)?;
-        let (parameters, vocabulary) = (&mut self.parameters, &self.vocabulary);
+        let state = self.model.new_state()?;
+        let (parameters, vocabulary) = (&mut self.parameters, &self.model.vocabulary);
         full::decode(state, parameters, vocabulary, &run, task.cancel)
     }
 
@@ -299,13 +267,13 @@ impl Whisper {
             audio_ms,
             tokens: TOKENS_AT_ONCE + TOKENS_PER_SECOND * seconds,
         };
-        let vocabulary = &self.vocabulary;
+        let vocabulary = &self.model.vocabulary;
         let decoded = if task.request.draft {
             greedy::decode(&mut network, vocabulary, limits)?
         } else {
             second_look::decode(&mut network, vocabulary, limits)?
         };
-        let text = |id| self.context.token_to_bytes(id).unwrap_or_default();
+        let text = |id| self.model.context.token_to_bytes(id).unwrap_or_default();
         let tokens = &decoded.tokens;
         let cut = timestamps::segments(tokens, vocabulary, audio_ms, no_speech, text);
         let (segments, texts) = cut.into_iter().unzip();
@@ -335,14 +303,14 @@ impl Whisper {
         let window = at_least_a_second(audio);
         let positions = audio_positions(window.len());
         let mut params = self.parameters.of(language, Strategy::Single);
-        params.set_n_threads(c_int::try_from(self.threads).unwrap_or(c_int::MAX));
+        params.set_n_threads(c_int::try_from(self.model.threads).unwrap_or(c_int::MAX));
         // At most 1500.
         params.set_audio_ctx(positions as c_int);
         params.set_translate(task.request.translate);
         let state = self.state.lend();
-        let dictation = align::Dictation::new(&self.context, &self.vocabulary, &tokens);
+        let dictation = align::Dictation::new(&self.model.context, &self.model.vocabulary, &tokens);
         let ends_ms = align::ends_ms(state, params, &window, &dictation, task.cancel)?;
-        let text = |id| self.context.token_to_bytes(id).unwrap_or_default();
+        let text = |id| self.model.context.token_to_bytes(id).unwrap_or_default();
         let audio_ms = (audio.len() / SAMPLES_PER_MS) as i64;
         let mut ends_ms = ends_ms.as_slice();
         let mut start_ms = 0;
@@ -366,14 +334,4 @@ fn at_least_a_second(audio: &[f32]) -> Cow<'_, [f32]> {
         window.to_mut().resize(MIN_SAMPLES, 0.0);
     }
     window
-}
-
-fn new_state(context: &WhisperContext) -> Result<WhisperState> {
-    context.create_state().map_err(|cause| {
-        Error::new(
-            ErrorKind::OutOfMemory,
-            "whisper.cpp could not allocate a state; use a smaller or quantised model",
-        )
-        .caused_by(cause)
-    })
 }

@@ -25,7 +25,7 @@ impl Whisper {
                 .get(usize::try_from(token).ok()?)
                 .copied()
         };
-        let known = &self.info.languages;
+        let known = &self.model.info.languages;
         let logits: Vec<f32> = known
             .iter()
             .map(|language| logit(language).unwrap_or(f32::NEG_INFINITY))
@@ -40,22 +40,26 @@ impl Whisper {
     /// What follows the start of a text: its language, what to do with it, and whether with times.
     pub(super) fn purpose(&self, language: &str, translate: bool) -> Vec<i32> {
         let mut tokens = Vec::new();
-        if self.context.is_multilingual() {
+        if self.model.context.is_multilingual() {
             tokens.extend(self.language_token(language));
             tokens.push(if translate {
-                self.context.token_translate()
+                self.model.context.token_translate()
             } else {
-                self.context.token_transcribe()
+                self.model.context.token_transcribe()
             });
         }
-        if !self.vocabulary.timed {
-            tokens.push(self.context.token_not());
+        if !self.model.vocabulary.timed {
+            tokens.push(self.model.context.token_not());
         }
         tokens
     }
 
     fn language_token(&self, language: &str) -> Option<i32> {
-        Some(self.context.token_lang(whisper_rs::get_lang_id(language)?))
+        Some(
+            self.model
+                .context
+                .token_lang(whisper_rs::get_lang_id(language)?),
+        )
     }
 
     /// The requested language as the static string that whisper.cpp knows it by.
@@ -63,7 +67,7 @@ impl Whisper {
         &self,
         requested: Option<&str>,
     ) -> Option<&'static str> {
-        match (requested, self.info.languages.as_slice()) {
+        match (requested, self.model.info.languages.as_slice()) {
             (_, &[only]) => Some(only),
             (Some(requested), known) => known.iter().copied().find(|known| *known == requested),
             (None, _) => None,
@@ -77,6 +81,7 @@ impl Whisper {
         let tail = &text[text.ceil_char_boundary(text.len().saturating_sub(PROMPT_TAIL_BYTES))..];
         // Room for a token a byte: with less, whisper-rs takes the negative count for a length.
         let mut tokens = self
+            .model
             .context
             .tokenize(tail, tail.len() + 1)
             .map_err(failed)?;

@@ -1,9 +1,7 @@
-// A worker process and the messages to and from it: one of Node's child processes, or of Electron's
+// A process of ours and the messages to and from it: one of Node's child processes, or of Electron's
 // utility processes where there are any.
 
 import { type ChildProcess, fork } from 'node:child_process';
-import { join } from 'node:path';
-import type { Order, Report } from './protocol.js';
 import { electron, startUtility } from './utility_process.js';
 
 /** How a process ended. */
@@ -13,7 +11,7 @@ export interface Exit {
   signal: string | null;
 }
 
-export interface Listeners {
+export interface Listeners<Report> {
   onReport(report: Report): void;
   /** The end of what it printed. */
   onPrinted(text: string): void;
@@ -21,7 +19,7 @@ export interface Listeners {
   onExit(exit: Exit): void;
 }
 
-export interface WorkerProcess {
+export interface OwnProcess<Order> {
   readonly pid: number | undefined;
   send(order: Order): void;
   /** At once, whatever it is doing; `onExit` follows. */
@@ -30,21 +28,28 @@ export interface WorkerProcess {
 
 export type Environment = Record<string, string | undefined>;
 
-const MAIN = join(__dirname, 'worker_main.js');
 /** What a process has sent is there so long after its end, or never comes. */
 export const LAST_WORDS_MS = 1000;
 
-/** Starts a worker process, which keeps this one alive in no way. Throws nothing. */
-export function start(env: Environment, listeners: Listeners): WorkerProcess {
+/** Starts a process that runs the file `main`, and keeps this one alive in no way. Throws nothing. */
+export function start<Order extends object, Report>(
+  main: string,
+  env: Environment,
+  listeners: Listeners<Report>,
+): OwnProcess<Order> {
   const module = electron();
   const all = merged(env);
-  return module ? startUtility(module, MAIN, all, listeners) : startChild(all, listeners);
+  return module ? startUtility(module, main, all, listeners) : startChild(main, all, listeners);
 }
 
-function startChild(env: Environment, { onReport, onPrinted, onExit }: Listeners): WorkerProcess {
+function startChild<Order extends object, Report>(
+  main: string,
+  env: Environment,
+  { onReport, onPrinted, onExit }: Listeners<Report>,
+): OwnProcess<Order> {
   let child: ChildProcess;
   try {
-    child = fork(MAIN, [], {
+    child = fork(main, [], {
       env,
       // Loaders and debuggers are this process's own.
       execArgv: [],

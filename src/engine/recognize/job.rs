@@ -1,194 +1,49 @@
-//! Third stage, the thread `opuscribe-gpu`: windows to text, one window a turn.
+//! A job between its windows, with what the ones behind it gave.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::detect::Speech;
-use super::fault::{self, Place};
-use super::flow::{Flow, Message, Part, Summary};
-use super::job::{Event, Outcome, Ticket, elapsed_ms};
-use super::queue::{Class, Queue};
-use super::stage::Supervised;
-use super::stats::Stats;
-use super::stream::{Growing, Growth, Previous};
-use super::text::{append, place};
-use super::way::Inbox;
 use crate::audio::{Timeline, samples_to_ms};
-use crate::error::{Error, Result};
+use crate::engine::detect::Speech;
+use crate::engine::fault::{self, Place};
+use crate::engine::flow::{Flow, Summary};
+use crate::engine::job::{Event, Outcome, Ticket, elapsed_ms};
+use crate::engine::queue::Class;
+use crate::engine::stage::Supervised;
+use crate::engine::stats::Stats;
+use crate::engine::stream::{Growing, Growth};
+use crate::engine::text::{append, place};
+use crate::engine::way::Urgency;
+use crate::error::Result;
 use crate::transcript::{EmptyReason, Segment};
 use crate::whisper::{Recognition, Recognizer, Request, Window};
 
-/// What comes to this stage of a job between its beginning and its end.
-pub(crate) enum Task {
-    Speech(Speech),
-    /// Of an utterance that is being spoken.
-    Growth(Growth),
-}
-
 /// A job between its windows, with what the ones behind it gave.
-struct Recognizing {
-    flow: Arc<Flow>,
-    ticket: Ticket,
+pub(super) struct Recognizing {
+    pub flow: Arc<Flow>,
+    pub ticket: Ticket,
     /// What is still to be recognized; a piece leaves with its last window.
-    ahead: VecDeque<Speech>,
+    pub ahead: VecDeque<Speech>,
     /// Set when nothing more comes.
-    end: Option<Summary>,
+    pub end: Option<Summary>,
     /// Where the job is in the queue.
-    queued: Option<Class>,
+    pub queued: Option<Class>,
     /// The part of an utterance that is being spoken.
     growing: Option<Growing>,
     speech: Vec<Range<usize>>,
-    text: String,
+    pub text: String,
     segments: Vec<Segment>,
     /// Heard in the first window, and kept for the others.
     language: Option<(&'static str, f32)>,
     inference_ms: f64,
-}
-
-/// Runs until the stage before is gone and its last job is done.
-pub(crate) fn run(inbox: Inbox, recognizer: Supervised<dyn Recognizer>, stats: &Stats) {
-    let mut stage = Stage {
-        recognizer,
-        inbox,
-        jobs: HashMap::new(),
-        queue: Queue::default(),
-        previous: Previous::default(),
-    };
-    loop {
-        if stage.queue.is_empty() {
-            match stage.inbox.wait() {
-                Some(message) => stage.take(message),
-                None => return,
-            }
-        }
-        while let Some(message) = stage.inbox.next() {
-            stage.take(message);
-        }
-        stage.drop_given_up();
-        if let Some((key, ())) = stage.queue.pop() {
-            stage.turn(key, stats);
-        }
-    }
-}
-
-struct Stage {
-    recognizer: Supervised<dyn Recognizer>,
-    inbox: Inbox,
-    jobs: HashMap<u64, Recognizing>,
-    /// Jobs with a window that waits, and utterances of which an interim is wanted.
-    queue: Queue<()>,
-    previous: Previous,
-}
-
-impl Stage {
-    fn take(&mut self, Message { flow, part }: Message<Task>) {
-        let key = flow.key;
-        match part {
-            Part::Begin(ticket) => {
-                self.jobs.insert(key, Recognizing::new(flow, *ticket));
-            }
-            Part::Piece(task) => {
-                // What follows a failure is dropped with its credit.
-                let Some(job) = self.jobs.get_mut(&key) else {
-                    return;
-                };
-                match task {
-                    Task::Speech(speech) => job.hear(speech),
-                    Task::Growth(growth) => job.grow(growth),
-                }
-                self.enqueue(key);
-            }
-            Part::End(Ok(summary)) => {
-                if let Some(job) = self.jobs.get_mut(&key) {
-                    job.end = Some(summary);
-                    self.complete_if_done(key);
-                }
-            }
-            Part::End(Err(error)) => self.fail(key, error),
-        }
-    }
-
-    /// Given up while they waited: they free their memory now, not at their turn.
-    fn drop_given_up(&mut self) {
-        let given_up = |job: &Recognizing| Some((job.flow.key, job.flow.cancel.cause()?));
-        let causes: Vec<_> = self.jobs.values().filter_map(given_up).collect();
-        for (key, cause) in causes {
-            self.fail(key, cause.error());
-        }
-    }
-
-    fn turn(&mut self, key: u64, stats: &Stats) {
-        let Some(job) = self.jobs.get_mut(&key) else {
-            return;
-        };
-        let flow = Arc::clone(&job.flow);
-        let outcome = {
-            let _at_work = flow.work();
-            let started = Instant::now();
-            let outcome = if job.queued.take().is_some_and(Class::is_interim) {
-                job.glimpse(&mut self.recognizer, &self.previous, &self.inbox)
-            } else {
-                job.recognize(&mut self.recognizer, &self.previous)
-            };
-            let took_ms = elapsed_ms(started);
-            job.inference_ms += took_ms;
-            stats.recognized(took_ms);
-            outcome
-        };
-        if let Err(error) = outcome {
-            return self.fail(key, error);
-        }
-        self.enqueue(key);
-        self.complete_if_done(key);
-    }
-
-    /// A window that waits goes before an interim, and a job has one turn at a time.
-    fn enqueue(&mut self, key: u64) {
-        let Some(job) = self.jobs.get_mut(&key) else {
-            return;
-        };
-        let wanted = job.wants();
-        if wanted == job.queued {
-            return;
-        }
-        if job.queued.is_some() {
-            self.queue.remove(key);
-        }
-        if let Some(class) = wanted {
-            self.queue.push(class, key, ());
-        }
-        job.queued = wanted;
-    }
-
-    fn fail(&mut self, key: u64, error: Error) {
-        let Some(job) = self.jobs.remove(&key) else {
-            return;
-        };
-        job.flow.stop();
-        if job.queued.is_some() {
-            self.queue.remove(key);
-        }
-        job.ticket.fail(error);
-    }
-
-    fn complete_if_done(&mut self, key: u64) {
-        let done = |job: &Recognizing| job.end.is_some() && job.ahead.is_empty();
-        if self.jobs.get(&key).is_some_and(done)
-            && let Some(job) = self.jobs.remove(&key)
-        {
-            if let Some(live) = &job.ticket.live {
-                self.previous.keep(live, &job.text);
-            }
-            job.complete();
-        }
-    }
+    /// What recognized the last of it.
+    device: Option<Arc<str>>,
 }
 
 impl Recognizing {
-    fn new(flow: Arc<Flow>, ticket: Ticket) -> Self {
+    pub fn new(flow: Arc<Flow>, ticket: Ticket) -> Self {
         let growing = ticket.live.clone();
         Self {
             growing: growing.map(|live| Growing::new(live, &flow.cancel)),
@@ -202,10 +57,11 @@ impl Recognizing {
             segments: Vec::new(),
             language: None,
             inference_ms: 0.0,
+            device: None,
         }
     }
 
-    fn hear(&mut self, mut speech: Speech) {
+    pub fn hear(&mut self, mut speech: Speech) {
         self.speech.append(&mut speech.segments);
         self.ahead.push_back(speech);
         self.pass_silence();
@@ -218,14 +74,19 @@ impl Recognizing {
         }
     }
 
-    fn grow(&mut self, growth: Growth) {
+    pub fn grow(&mut self, growth: Growth) {
         if let Some(growing) = &mut self.growing {
             growing.take(growth);
         }
     }
 
+    /// The stream whose utterance it is.
+    pub fn stream(&self) -> Option<u64> {
+        Some(self.ticket.live.as_ref()?.stream.flow.key)
+    }
+
     /// What the job's next turn is for.
-    fn wants(&self) -> Option<Class> {
+    pub fn wants(&self) -> Option<Class> {
         if !self.ahead.is_empty() {
             return Some(self.flow.priority.into());
         }
@@ -235,43 +96,66 @@ impl Recognizing {
         growing?.wants_interim().then_some(interim)
     }
 
+    /// Its next turn. `prompt` is what goes before it.
+    pub fn turn(
+        &mut self,
+        recognizer: &mut Supervised<dyn Recognizer>,
+        prompt: Option<&str>,
+        urgency: &Urgency,
+        stats: &Stats,
+    ) -> Result<()> {
+        let flow = Arc::clone(&self.flow);
+        let _at_work = flow.work();
+        let started = Instant::now();
+        let outcome = if self.queued.take().is_some_and(Class::is_interim) {
+            self.glimpse(recognizer, prompt, urgency)
+        } else {
+            self.recognize(recognizer, prompt)
+        };
+        let took_ms = elapsed_ms(started);
+        self.inference_ms += took_ms;
+        stats.recognized(took_ms);
+        if let Some(device) = &self.device
+            && *device != self.ticket.engine.recognizer.device
+        {
+            stats.fell_back();
+        }
+        outcome
+    }
+
     /// The utterance as far as it has been spoken.
     fn glimpse(
         &mut self,
         recognizer: &mut Supervised<dyn Recognizer>,
-        previous: &Previous,
-        inbox: &Inbox,
+        prompt: Option<&str>,
+        urgency: &Urgency,
     ) -> Result<()> {
         let Some(growing) = &mut self.growing else {
             return Ok(());
         };
-        let prompt = prompt(&self.ticket, previous);
         let interim = growing.interim();
         let cancel = if interim.rehearses {
             // What is more urgent may be its own final text, which it is about to be.
             interim.cancel.clone()
         } else {
-            inbox.until_urgent(&interim.cancel)
+            urgency.until_urgent(&interim.cancel)
         };
-        let mut request = request(
-            &self.ticket,
-            self.language,
-            prompt.as_deref(),
-            &interim.speech,
-        );
+        let mut request = request(&self.ticket, self.language, prompt, &interim.speech);
         if !interim.rehearses {
             (request.draft, request.beam_size, request.words) = (true, 1, false);
         }
         let started = Instant::now();
         let outcome = recognizer.call(|model| {
             fault::inject(Place::Gpu, &self.flow.id);
+            fault::lose(&self.flow.id)?;
             model.recognize(&interim.audio, &request, &cancel)
         });
         match outcome {
             Ok(recognition) => {
                 let text = recognition.segments.iter().map(|s| s.text.as_str());
                 growing.hear(&self.text, &text.collect::<String>());
-                growing.keep(recognition, &interim, prompt.map(Cow::into_owned));
+                self.device = Some(Arc::clone(&recognition.device));
+                growing.keep(recognition, &interim, prompt.map(ToOwned::to_owned));
                 growing.took(elapsed_ms(started));
                 Ok(())
             }
@@ -287,7 +171,7 @@ impl Recognizing {
     fn recognize(
         &mut self,
         recognizer: &mut Supervised<dyn Recognizer>,
-        previous: &Previous,
+        prompt: Option<&str>,
     ) -> Result<()> {
         let Some(speech) = self.ahead.front_mut() else {
             return Ok(());
@@ -299,12 +183,11 @@ impl Recognizing {
         let Window {
             audio, timeline, ..
         } = &window;
-        let prompt = prompt(&self.ticket, previous);
         let spans = timeline.spans();
         let rehearsed = self
             .growing
             .as_mut()
-            .and_then(|growing| growing.rehearsed(spans, prompt.as_deref()));
+            .and_then(|growing| growing.rehearsed(spans, prompt));
         let cancel = &self.flow.cancel;
         tracing::debug!(
             start_ms = samples_to_ms(timeline.start(0)),
@@ -315,14 +198,10 @@ impl Recognizing {
         let mut recognition = if let Some(recognition) = rehearsed {
             recognition
         } else {
-            let request = request(
-                &self.ticket,
-                self.language,
-                prompt.as_deref(),
-                &window.speech,
-            );
+            let request = request(&self.ticket, self.language, prompt, &window.speech);
             recognizer.call(|model| {
                 fault::inject(Place::Gpu, &self.flow.id);
+            fault::lose(&self.flow.id)?;
                 model.recognize(audio, &request, cancel)
             })?
         };
@@ -341,6 +220,7 @@ impl Recognizing {
     }
 
     fn add(&mut self, recognition: Recognition, timeline: &Timeline) {
+        self.device = Some(recognition.device);
         self.language
             .get_or_insert((recognition.language, recognition.language_probability));
         let mut starts_window = true;
@@ -353,7 +233,7 @@ impl Recognizing {
         }
     }
 
-    fn complete(mut self) {
+    pub fn complete(mut self) {
         let left = self.growing.as_mut().and_then(Growing::finish);
         if let Some(left) = left
             && let Some(last) = self.segments.last_mut()
@@ -372,14 +252,9 @@ impl Recognizing {
             segments: self.segments,
             language: self.language.unwrap_or(("und", 0.0)),
             empty_reason: EmptyReason::LowConfidence,
+            device: self.device,
         });
     }
-}
-
-/// What goes before a window of the job.
-fn prompt<'job>(ticket: &'job Ticket, previous: &Previous) -> Option<Cow<'job, str>> {
-    let initial = ticket.options.initial_prompt.as_deref();
-    previous.prompt(ticket.live.as_ref(), initial)
 }
 
 /// What the job asks of one of its windows.

@@ -6,10 +6,9 @@ import {
   type Exit,
   LAST_WORDS_MS,
   type Listeners,
+  type OwnProcess,
   once,
-  type WorkerProcess,
 } from './process.js';
-import type { Report } from './protocol.js';
 
 /** What of Electron's module is used, as its documentation has it. */
 interface UtilityProcess {
@@ -48,12 +47,12 @@ export function isReady(): boolean {
   return electron()?.app.isReady() ?? true;
 }
 
-export function startUtility(
+export function startUtility<Order extends object, Report>(
   { utilityProcess, app }: Electron,
   path: string,
   env: Environment,
-  { onReport, onPrinted, onExit }: Listeners,
-): WorkerProcess {
+  { onReport, onPrinted, onExit }: Listeners<Report>,
+): OwnProcess<Order> {
   let child: UtilityProcess;
   try {
     child = utilityProcess.fork(path, [], {

@@ -1,0 +1,309 @@
+// What a GPU that fails does to the process that wants it. Needs an addon with the feature `faults`,
+// which `npm test` builds: there is a GPU that is none in it, which does what the environment says.
+
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import {
+  type Device,
+  type LogRecord,
+  listDevices,
+  OpuscribeError,
+  Transcriber,
+  type Verdict,
+} from 'opuscribe';
+import { IsolatedTranscriber } from 'opuscribe/isolated';
+import { modelsFolder } from '../js/models';
+import { packets } from './fixtures';
+
+const list = packets('libri_waiting');
+const model = 'tiny.en';
+const skip = process.env.OPUSCRIBE_FAULTS === undefined && 'the addon has no faults on purpose';
+
+describe('a GPU', { skip }, () => {
+  let folder: string;
+  let records: LogRecord[];
+  const onLog = (record: LogRecord) => records.push(record);
+
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'opuscribe-test-'));
+    process.env.OPUSCRIBE_MODELS = modelsFolder();
+    process.env.OPUSCRIBE_CACHE = folder;
+  });
+  beforeEach(() => {
+    records = [];
+    listDevices.clearVerdicts();
+  });
+  afterEach(() => assert.deepEqual(children(), [], 'no probe is left'));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  function its(fault: string): void {
+    process.env.OPUSCRIBE_FAULT_GPU = fault;
+  }
+
+  function warnings(): string {
+    return records.flatMap(({ level, message }) => (level === 'warn' ? [message] : [])).join('\n');
+  }
+
+  function verdicts(): Record<string, Verdict> {
+    const file = join(folder, 'devices.json');
+    return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
+  }
+
+  /** As a GPU that takes so long, and a CPU that takes a second. */
+  function takes(gpuMs: number, lanes = 1): void {
+    const known = Object.entries(verdicts());
+    const changed = known.map(([key, verdict]) => [key, { ...verdict, gpuMs, cpuMs: 1000, lanes }]);
+    writeFileSync(join(folder, 'devices.json'), JSON.stringify(Object.fromEntries(changed)));
+  }
+
+  async function onCpu(fault: string): Promise<void> {
+    its(fault);
+    let beats = 0;
+    const beat = setInterval(() => {
+      beats += 1;
+    }, 1);
+    const transcriber = await Transcriber.open({ model, onLog });
+    clearInterval(beat);
+    assert.ok(beats > 0, 'this thread is free meanwhile');
+    assert.match(transcriber.info.device, /^cpu/);
+    assert.equal(transcriber.info.gpu, undefined);
+    assert.match((await transcriber.transcribe(list)).text, /full hour/);
+    await transcriber.close();
+  }
+
+  const refused = async (device: Device, code: string, message: RegExp) => {
+    await assert.rejects(Transcriber.open({ model, device }), (error) => {
+      assert.ok(error instanceof OpuscribeError);
+      assert.equal(error.code, code);
+      assert.match(error.message, message);
+      return true;
+    });
+  };
+
+  it('that works is used, and told everywhere', async () => {
+    its('works');
+    const device = { backend: 'vulkan', name: 'fake gpu' } as const;
+    const transcriber = await Transcriber.open({ model, device, onLog });
+    const { info } = transcriber;
+    assert.equal(info.backend, 'vulkan');
+    assert.equal(info.device, 'vulkan 0: Fake GPU 9000');
+    const { estimatedBytes = 0, ...gpu } = info.gpu ?? {};
+    assert.deepEqual(gpu, {
+      index: 0,
+      lanes: 1,
+      driver: 'fake 1.0',
+      totalBytes: 8 * 1024 ** 3,
+      usedBytes: 0,
+    });
+    assert.ok(estimatedBytes > info.modelBytes && estimatedBytes < 5 * info.modelBytes);
+    const transcript = await transcriber.transcribe(list);
+    assert.match(transcript.text, /full hour/);
+    assert.equal(transcript.device, info.device);
+    assert.equal(transcriber.stats().device, info.device);
+    assert.ok(records.some(({ message }) => /runs on vulkan 0 \(Fake GPU 9000\)/.test(message)));
+    await transcriber.close();
+  });
+
+  it('is listed with its driver and memory, and with a verdict when there is one', async () => {
+    its('works');
+    const [untried, ...others] = await listDevices();
+    assert.equal(others.length, 0);
+    assert.deepEqual(untried, {
+      backend: 'vulkan',
+      index: 0,
+      name: 'Fake GPU 9000',
+      driver: 'fake 1.0',
+      integrated: false,
+      totalBytes: 8 * 1024 ** 3,
+      freeBytes: 7 * 1024 ** 3,
+    });
+    const [tried] = await listDevices({ model });
+    assert.equal(tried?.verdict?.works, true);
+    assert.ok((tried?.verdict?.gpuMs ?? 0) > 0 && (tried?.verdict?.cpuMs ?? 0) > 0);
+    const [remembered] = await listDevices();
+    assert.deepEqual(remembered?.verdict, tried?.verdict);
+    listDevices.clearVerdicts();
+    assert.equal((await listDevices())[0]?.verdict, undefined);
+    await assert.rejects(listDevices({ model: join(folder, 'none.bin') }), {
+      code: 'ERR_MODEL_NOT_FOUND',
+    });
+  });
+
+  it('is tried once, however many want it', async () => {
+    its('works');
+    await Promise.all(Array.from({ length: 4 }, () => listDevices({ model })));
+    assert.equal(Object.keys(verdicts()).length, 1);
+    const [{ at } = { at: '' }] = Object.values(verdicts());
+    await listDevices({ model });
+    assert.equal(Object.values(verdicts())[0]?.at, at);
+  });
+
+  it('is taken by auto where it is faster than the CPU, with the lanes that were worth it', async () => {
+    its('works');
+    await listDevices({ model });
+    takes(100, 3);
+    const fast = await Transcriber.open({ model, onLog });
+    assert.equal(fast.info.backend, 'vulkan');
+    assert.equal(fast.info.gpu?.lanes, 3);
+    const { text } = await fast.transcribe(list);
+    const texts = await Promise.all(Array.from({ length: 9 }, () => fast.transcribe(list)));
+    assert.deepEqual(new Set(texts.map((transcript) => transcript.text)), new Set([text]));
+    await fast.close();
+    takes(2000);
+    const slow = await Transcriber.open({ model, onLog });
+    assert.equal(slow.info.backend, 'cpu');
+    assert.match(warnings(), /slower than the CPU \(2000 ms against 1000/);
+    await slow.close();
+    // Who asks for it gets it all the same.
+    const asked = await Transcriber.open({ model, device: 'gpu' });
+    assert.equal(asked.info.backend, 'vulkan');
+    await asked.close();
+  });
+
+  it('is asked for by index or name, and told apart from those that are not there', async () => {
+    its('works');
+    const unavailable = 'ERR_DEVICE_UNAVAILABLE';
+    const known = /finds only 0 \(Fake GPU 9000\)/;
+    await refused({ backend: 'vulkan', index: 1 }, unavailable, known);
+    await refused({ backend: 'vulkan', name: 'RTX' }, unavailable, known);
+    await refused({ backend: 'cuda' }, unavailable, /cuda: its addon is not installed/);
+    const device = { backend: 'vulkan', index: 0, name: '9000' } as const;
+    const transcriber = await Transcriber.open({ model, device });
+    await transcriber.close();
+  });
+
+  for (const [fault, reason] of [
+    ['crash-listing', /probe was ended by SIGABRT/],
+    ['crash-loading', /Fake GPU 9000\): the probe was ended by SIGABRT/],
+    ['garbled', /it hears 'bzzt' where 'ask what you can do for your country' is said/],
+  ] as const) {
+    it(`that fails (${fault}) costs nothing, and auto takes the CPU and says why`, async () => {
+      await onCpu(fault);
+      assert.match(warnings(), reason);
+      await refused('gpu', 'ERR_DEVICE_UNAVAILABLE', reason);
+      // It is known, and not tried again before it is wanted.
+      its('works');
+      await refused('gpu', 'ERR_DEVICE_UNAVAILABLE', reason);
+      listDevices.clearVerdicts();
+      const transcriber = await Transcriber.open({ model, device: 'gpu' });
+      await transcriber.close();
+    });
+  }
+
+  it('that hangs is given up, and auto takes the CPU', async () => {
+    // Read when the module is loaded; see the top of `npm test`'s environment for these.
+    for (const fault of ['hang-listing', 'hang-loading']) {
+      listDevices.clearVerdicts();
+      await onCpu(fault);
+      assert.match(warnings(), /did not answer within/);
+    }
+  });
+
+  it('without enough memory is ERR_OUT_OF_MEMORY with advice, which is no verdict on it', async () => {
+    await onCpu('full');
+    assert.match(warnings(), /takes about \d+ MiB .* of whose 8192 MiB 64 are free/);
+    await refused('gpu', 'ERR_OUT_OF_MEMORY', /use a smaller or quantised model/);
+    assert.deepEqual(verdicts(), {});
+    its('works');
+    const transcriber = await Transcriber.open({ model, device: 'gpu' });
+    await transcriber.close();
+  });
+
+  it('has no part in what is wrong with a model', async () => {
+    its('works');
+    const broken = join(folder, 'broken.bin');
+    writeFileSync(broken, 'no model');
+    for (const device of ['auto', 'gpu'] as const) {
+      await assert.rejects(Transcriber.open({ model: broken, device }), {
+        code: 'ERR_MODEL_INVALID',
+      });
+    }
+    assert.deepEqual(verdicts(), {});
+  });
+
+  it('that is lost fails the running job, and the CPU takes its place', async () => {
+    its('works');
+    await listDevices({ model });
+    takes(100);
+    const transcriber = await Transcriber.open({ model, onLog });
+    assert.equal(transcriber.info.backend, 'vulkan');
+    await assert.rejects(transcriber.transcribe(list, { id: 'fault:lost' }), {
+      code: 'ERR_WORKER_FAILED',
+      message: /the GPU 'Fake GPU 9000' failed|lost on purpose/,
+    });
+    const transcript = await transcriber.transcribe(list);
+    assert.match(transcript.text, /full hour/);
+    assert.match(transcript.device, /^cpu/);
+    assert.match(transcriber.stats().device, /^cpu/);
+    assert.equal(transcriber.stats().restarts, 1);
+    assert.match(warnings(), /the GPU is lost, and the CPU takes its place/);
+    await transcriber.close();
+  });
+
+  it('of a verdict that is damaged is tried again', async () => {
+    its('works');
+    for (const damaged of ['', '[]', '{"a":', '{"x":{"works":"yes"}}']) {
+      writeFileSync(join(folder, 'devices.json'), damaged);
+      assert.equal((await listDevices())[0]?.verdict, undefined);
+    }
+    await listDevices({ model });
+    assert.equal(Object.values(verdicts()).length, 1);
+  });
+
+  it('that takes worker processes along as they start is left to the CPU, unless it was asked for', async () => {
+    its('works');
+    await listDevices({ model });
+    takes(100);
+    const env = { OPUSCRIBE_FAULT_GPU: 'crash-loading' };
+    const options = { model, crashReports: false, onLog } as const;
+    // It was tried out without what is in the way of the workers.
+    const transcriber = await IsolatedTranscriber.open({ ...options, env });
+    assert.match(transcriber.info.device, /^cpu/);
+    assert.match((await transcriber.transcribe(list)).text, /full hour/);
+    assert.equal(transcriber.stats().crashes, 2);
+    assert.match(warnings(), /next worker processes use the CPU: worker processes crash/);
+    await transcriber.close();
+    const circuit = { maxCrashes: 3 };
+    const asked = IsolatedTranscriber.open({ ...options, env, device: 'gpu', circuit });
+    await assert.rejects(asked, {
+      code: 'ERR_WORKER_CRASHED',
+      message: /too many worker processes crashed/,
+    });
+  });
+
+  it('is used by isolated transcribers, which go on on the CPU when it is lost', async () => {
+    its('works');
+    await listDevices({ model });
+    takes(100);
+    const transcriber = await IsolatedTranscriber.open({ model, crashReports: false, onLog });
+    assert.equal(transcriber.info.backend, 'vulkan');
+    assert.equal((await transcriber.transcribe(list)).device, transcriber.info.device);
+    await assert.rejects(transcriber.transcribe(list, { id: 'fault:lost' }), {
+      code: 'ERR_WORKER_FAILED',
+    });
+    assert.match((await transcriber.transcribe(list)).device, /^cpu/);
+    await transcriber.close();
+  });
+});
+
+/** Processes that this one has started and that are still there. */
+function children(): string[] {
+  const tasks = `/proc/${process.pid}/task`;
+  if (!existsSync(tasks)) return [];
+  const pids = readdirSync(tasks).flatMap((task) =>
+    readFileSync(join(tasks, task, 'children'), 'utf8')
+      .split(' ')
+      .filter(Boolean),
+  );
+  // Those that have ended and of which nobody has asked yet are gone; others of the test runner's.
+  return pids.filter((pid) => {
+    try {
+      return /probe_main/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
+    } catch {
+      return false;
+    }
+  });
+}

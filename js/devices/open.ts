@@ -1,0 +1,109 @@
+// Opens an engine on the device that was asked for, or on the best that works.
+
+import type { Failure, LogRecord } from '../../index.js';
+import { isFailure } from '../error.js';
+import type { GpuBackend } from '../native.js';
+import type { Environment } from '../process/process.js';
+import type { Device, Place } from './device.js';
+import { type Found, installed, lastSurvey, verdictOn } from './survey.js';
+
+export interface Wish {
+  device: Device;
+  model: string;
+  onnxRuntime: string;
+  /** Instead of what the probe found to be worth it. */
+  lanes?: number | undefined;
+  /** Of the process that is to use it, besides this one's. */
+  env?: Environment;
+  onLog: ((record: LogRecord) => void) | undefined;
+}
+
+const LOG_TARGET = 'opuscribe::devices';
+/** What another device may not suffer from. */
+const OF_THE_DEVICE = ['ERR_DEVICE_UNAVAILABLE', 'ERR_OUT_OF_MEMORY', 'ERR_WORKER_FAILED'];
+
+export async function openOn<Opened>(
+  wish: Wish,
+  open: (place: Place) => Promise<Opened | Failure>,
+): Promise<Opened | Failure> {
+  const { device, lanes, onLog } = wish;
+  if (device === 'cpu') return open({ backend: 'cpu' });
+  const log = (level: 'info' | 'warn', message: string) =>
+    onLog?.({ level, target: LOG_TARGET, message });
+  const tried: string[] = [];
+  let last: Failure | undefined;
+  for await (const { gpu, ...next } of candidates(wish)) {
+    const what = `${gpu.backend} ${gpu.index} (${gpu.name})`;
+    if ('why' in next) {
+      tried.push(`${what}: ${next.why}`);
+      last = next.failure ?? last;
+      continue;
+    }
+    const opened = await open({
+      backend: gpu.backend as GpuBackend,
+      gpu: gpu.index,
+      lanes: lanes ?? next.lanes,
+      mayFallBack: device === 'auto',
+    });
+    if (!isFailure(opened)) {
+      log('info', `Whisper runs on ${what}`);
+      return opened;
+    }
+    if (!OF_THE_DEVICE.includes(opened.code)) return opened;
+    tried.push(`${what}: ${opened.message}`);
+    last = opened;
+  }
+  if (device === 'auto') {
+    if (tried.length > 0) log('warn', `Whisper runs on the CPU; tried: ${tried.join('; ')}`);
+    else log('info', 'Whisper runs on the CPU: no addon for a GPU is installed');
+    return open({ backend: 'cpu' });
+  }
+  // What is wrong with the model, or with its size, says more than that no GPU can be had.
+  if (last !== undefined && last.code !== 'ERR_WORKER_FAILED') return last;
+  const wanted = device === 'gpu' ? "device: 'gpu'" : `device: ${JSON.stringify(device)}`;
+  const what = tried.length > 0 ? tried.join('; ') : 'no addon for a GPU is installed';
+  const message = `${wanted} cannot be had: ${what}. Use 'auto' or 'cpu', or see listDevices()`;
+  return { code: 'ERR_DEVICE_UNAVAILABLE', message };
+
+  async function* candidates({ device, model, onnxRuntime, env }: Wish) {
+    const backends = typeof device === 'object' ? [device.backend] : installed();
+    for (const backend of backends) {
+      const answer = await lastSurvey(backend, env);
+      if ('why' in answer) {
+        tried.push(`${backend}: ${answer.why}`);
+        continue;
+      }
+      const asked = answer.found.filter((found) => isAsked(found, device));
+      if (asked.length === 0) {
+        const names = answer.found.map(({ gpu }) => `${gpu.index} (${gpu.name})`);
+        const known = names.length > 0 ? `it finds only ${names.join(', ')}` : 'it finds no GPU';
+        tried.push(`${backend}: ${known}`);
+      }
+      for (const { gpu, key } of asked) {
+        const verdict = await verdictOn({ gpu, key }, { model, onnxRuntime, env });
+        if (isFailure(verdict)) yield { gpu, why: verdict.message, failure: verdict };
+        else if (!verdict.works) yield { gpu, why: verdict.reason ?? 'it does not work' };
+        else if (device === 'auto' && isSlower(verdict)) {
+          const { gpuMs = 0, cpuMs = 0 } = verdict;
+          const took = `${Math.round(gpuMs)} ms against ${Math.round(cpuMs)} for three seconds`;
+          yield { gpu, why: `it is slower than the CPU (${took})` };
+        } else yield { gpu, lanes: verdict.lanes };
+      }
+    }
+  }
+}
+
+/** By more than chance, and by more than it is worth to leave the CPU to others. */
+const SLOWER = 1.25;
+
+function isSlower({ gpuMs, cpuMs }: { gpuMs?: number; cpuMs?: number }): boolean {
+  return gpuMs !== undefined && cpuMs !== undefined && gpuMs > SLOWER * cpuMs;
+}
+
+function isAsked({ gpu }: Found, device: Device): boolean {
+  if (typeof device !== 'object') return true;
+  const { index, name } = device;
+  const isNamed =
+    name === undefined || gpu.name.toLocaleLowerCase().includes(name.toLocaleLowerCase());
+  return isNamed && (index === undefined || gpu.index === index);
+}

@@ -1,0 +1,159 @@
+// Tries GPUs out in processes of their own: a driver that crashes or hangs costs this one nothing.
+
+import { join } from 'node:path';
+import type { Failure, NativeGpu } from '../../index.js';
+import type { GpuBackend } from '../native.js';
+import { type Environment, type Exit, start } from '../process/process.js';
+import type { Answer, Heard, Question } from './protocol.js';
+
+const MAIN = join(__dirname, 'probe_main.js');
+/** A driver that is read from a disk for the first time takes seconds; one that hangs, for ever. */
+const LIST_MS = 30_000;
+/** Shaders may be compiled on the first run. */
+const CHECK_MS = 120_000;
+/** Bounds both, on a machine that takes longer, or is in a hurry. */
+const OTHER_MS = Number(process.env.OPUSCRIBE_PROBE_TIMEOUT_MS) || undefined;
+/** What the known speech says. */
+const WORDS = 'ask what you can do for your country'.split(' ');
+/** Half of them, and no more besides: the smallest models hear all, a broken driver gives none. */
+const MOST_WRONG = WORDS.length / 2;
+
+/** What is not of the model, nor of the memory that others have at the moment. */
+const OF_THE_GPU = ['ERR_DEVICE_UNAVAILABLE', 'ERR_WORKER_FAILED'];
+
+/** What came of trying a GPU out with a model. */
+export interface Verdict {
+  works: boolean;
+  /** Why it does not. */
+  reason?: string;
+  /** Windows at once that are worth it. */
+  lanes: number;
+  /** What the known speech of three seconds took, there and on the CPU. */
+  gpuMs?: number;
+  cpuMs?: number;
+  /** When it was tried, as ISO 8601. */
+  at: string;
+}
+
+/** What a GPU is tried out with. */
+export interface Trial {
+  model: string;
+  onnxRuntime: string;
+  /** Of the process in which it is. */
+  env?: Environment | undefined;
+}
+
+/** The GPUs that a backend finds, or why it cannot be asked. */
+export async function askForGpus(
+  backend: GpuBackend,
+  env: Environment,
+): Promise<NativeGpu[] | string> {
+  let found: NativeGpu[] | string = 'it ended without an answer';
+  const end = await ask({ type: 'list', backend }, env, OTHER_MS ?? LIST_MS, (answer) => {
+    if (answer.type === 'listed') found = answer.gpus;
+    if (answer.type === 'failed') found = answer.failure.message;
+    return true;
+  });
+  return end ?? found;
+}
+
+/**
+ * Loads the model there, and compares what it hears with what was said. A failure is no verdict on the
+ * GPU.
+ */
+export async function check(
+  { backend, index }: { backend: GpuBackend; index: number },
+  { model, onnxRuntime, env = {} }: Trial,
+): Promise<Verdict | Failure> {
+  let heard: Heard | undefined;
+  let lanes = 1;
+  let failure: Failure | undefined;
+  const question = { type: 'check', backend, gpu: index, model, onnxRuntime } as const;
+  const end = await ask(question, env, OTHER_MS ?? CHECK_MS, (answer) => {
+    if (answer.type === 'heard') heard = answer;
+    if (answer.type === 'lanes') lanes = answer.lanes;
+    if (answer.type === 'failed') failure = answer.failure;
+    return answer.type !== 'heard';
+  });
+  const at = new Date().toISOString();
+  // What ends after that was one lane too many.
+  if (heard !== undefined) return { ...judge(heard), lanes, at };
+  if (failure !== undefined && !OF_THE_GPU.includes(failure.code)) return failure;
+  return { works: false, reason: failure?.message ?? end ?? 'it heard nothing', lanes: 1, at };
+}
+
+/** A model may know another language than the known speech is in: then the CPU is its measure. */
+export function judge({ text, cpuText, gpuMs, cpuMs }: Heard): Omit<Verdict, 'lanes' | 'at'> {
+  const isRight = wrongWords(words(text), WORDS) <= MOST_WRONG;
+  const isAsOnCpu = text !== '' && words(text).join(' ') === words(cpuText).join(' ');
+  if (isRight || isAsOnCpu) return { works: true, gpuMs, cpuMs };
+  const reason = `it hears '${text.slice(0, 100)}' where '${WORDS.join(' ')}' is said`;
+  return { works: false, reason, gpuMs, cpuMs };
+}
+
+function words(text: string): string[] {
+  return text.toLowerCase().match(/[\p{L}\p{N}']+/gu) ?? [];
+}
+
+/** Words to be replaced, added or left out. */
+function wrongWords(found: string[], expected: string[]): number {
+  let row = expected.map((_, index) => index + 1);
+  row.unshift(0);
+  for (const [index, word] of found.entries()) {
+    const next = [index + 1];
+    for (const [place, wanted] of expected.entries()) {
+      const replaced = (row[place] ?? 0) + (word === wanted ? 0 : 1);
+      next.push(Math.min(replaced, (row[place + 1] ?? 0) + 1, (next[place] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[expected.length] ?? 0;
+}
+
+/**
+ * Asks a process of its own and ends it, when `hear` has had its last answer or the time is up. Tells
+ * how it ended before that, if it did.
+ */
+function ask(
+  question: Question,
+  env: Environment,
+  limitMs: number,
+  hear: (answer: Answer) => boolean,
+): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    let printed = '';
+    let ended: string | undefined;
+    let isDone = false;
+    const child = start<Question, Answer>(MAIN, env, {
+      onReport: (answer) => {
+        if (!isDone && hear(answer)) finish();
+      },
+      onPrinted: (text) => {
+        printed = (printed + text).slice(-400);
+      },
+      onExit: (exit) => {
+        if (!isDone) ended = crashed(exit, printed);
+        clearTimeout(late);
+        resolve(ended);
+      },
+    });
+    // Keeps this process alive, which the other one does not.
+    const late = setTimeout(() => {
+      ended = `it did not answer within ${limitMs / 1000} seconds`;
+      finish();
+      // One that a driver holds in the system cannot be killed.
+      setTimeout(() => resolve(ended), 2000).unref();
+    }, limitMs);
+    function finish() {
+      isDone = true;
+      child.kill();
+    }
+    child.send(question);
+  });
+}
+
+function crashed({ code, signal }: Exit, printed: string): string {
+  const how = signal === null ? `with code ${code}` : `by ${signal}`;
+  const last = printed.trim().split('\n').at(-1) ?? '';
+  return `the probe was ended ${how}${last === '' ? '' : `: ${last}`}`;
+}

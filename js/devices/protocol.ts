@@ -1,0 +1,23 @@
+// What a probe is asked, and what it answers.
+
+import type { Failure, NativeGpu } from '../../index.js';
+import type { GpuBackend } from '../native.js';
+
+export type Question =
+  | { type: 'list'; backend: GpuBackend }
+  | { type: 'check'; backend: GpuBackend; gpu: number; model: string; onnxRuntime: string };
+
+export type Answer =
+  | { type: 'listed'; gpus: NativeGpu[] }
+  /** What the GPU made of the known speech, how long it took, and the CPU after it. */
+  | ({ type: 'heard' } & Heard)
+  /** Windows at once that are worth it. The last answer. */
+  | { type: 'lanes'; lanes: number }
+  | { type: 'failed'; failure: Failure };
+
+export interface Heard {
+  text: string;
+  gpuMs: number;
+  cpuText: string;
+  cpuMs: number;
+}

@@ -1,0 +1,99 @@
+// What is known of the GPUs of this machine: who is there, and who works.
+
+import { release } from 'node:os';
+import type { Failure, NativeGpu } from '../../index.js';
+import { isFailure } from '../error.js';
+import { GPU_BACKENDS, type GpuBackend, gpuAddon } from '../native.js';
+import type { Environment } from '../process/process.js';
+import { askForGpus, check, type Trial, type Verdict } from './probe.js';
+import { gpuKey, VerdictFile, verdictKey } from './verdicts.js';
+
+/** A GPU, and how it is known. */
+export interface Found {
+  gpu: NativeGpu;
+  key: string;
+}
+
+/** The GPUs of a backend, or why there are none. */
+export type Survey = { backend: GpuBackend; found: Found[] } | { backend: GpuBackend; why: string };
+
+/** A driver that could not be asked is asked again after a day. */
+const FAILURE_MS = 86_400_000;
+
+const verdicts = new VerdictFile();
+const surveys = new Map<GpuBackend, Promise<Survey>>();
+/** What is being tried, so that it is tried once, however many wait for it. */
+const trials = new Map<string, Promise<Verdict | Failure>>();
+
+/** Backends whose addons are installed, the best first. */
+export function installed(): GpuBackend[] {
+  return GPU_BACKENDS.filter((backend) => gpuAddon(backend) !== undefined);
+}
+
+/** What this process has heard before: who is there changes rarely, and asking takes a process. */
+export function lastSurvey(backend: GpuBackend, env?: Environment): Promise<Survey> {
+  // What a variable hides from one process another may see.
+  const isOwn = Object.keys(env ?? {}).length === 0;
+  return (isOwn && surveys.get(backend)) || survey(backend, env);
+}
+
+/** Asks the driver, in a process of its own. */
+export function survey(backend: GpuBackend, env: Environment = {}): Promise<Survey> {
+  const asked = ask(backend, env);
+  if (Object.keys(env).length === 0) surveys.set(backend, asked);
+  return asked;
+}
+
+async function ask(backend: GpuBackend, env: Environment): Promise<Survey> {
+  const addon = gpuAddon(backend);
+  if (addon === undefined) return { backend, why: 'its addon is not installed' };
+  const driver: NativeGpu = { ...NOBODY, backend, driver: release() };
+  const key = gpuKey(driver, addon);
+  const known = verdicts.get(key);
+  if (known?.reason !== undefined && Date.now() - Date.parse(known.at) < FAILURE_MS) {
+    return { backend, why: known.reason };
+  }
+  const found = await askForGpus(backend, env);
+  if (typeof found !== 'string') {
+    return { backend, found: found.map((gpu) => ({ gpu, key: gpuKey(gpu, addon) })) };
+  }
+  verdicts.set(key, { works: false, reason: found, lanes: 1, at: new Date().toISOString() });
+  return { backend, why: found };
+}
+
+const NOBODY: NativeGpu = {
+  index: 0,
+  backend: '',
+  name: '',
+  driver: '',
+  integrated: false,
+  totalBytes: 0,
+  freeBytes: 0,
+};
+
+/** The verdict that is known, or found out now. A failure is none: it is of the model, or of today. */
+export function verdictOn({ gpu, key }: Found, trial: Trial): Promise<Verdict | Failure> {
+  const whole = verdictKey(key, trial.model);
+  const known = verdicts.get(whole);
+  if (known !== undefined) return Promise.resolve(known);
+  const running = trials.get(whole);
+  if (running !== undefined) return running;
+  const backend = gpu.backend as GpuBackend;
+  const tried = check({ backend, index: gpu.index }, trial).then((verdict) => {
+    if (!isFailure(verdict)) verdicts.set(whole, verdict);
+    trials.delete(whole);
+    return verdict;
+  });
+  trials.set(whole, tried);
+  return tried;
+}
+
+/** What was found out about a GPU last, with whichever model. */
+export function lastVerdict({ key }: Found): Verdict | undefined {
+  return verdicts.on(key).at(-1);
+}
+
+export function clearVerdicts(): void {
+  verdicts.clear();
+  surveys.clear();
+}

@@ -1,0 +1,77 @@
+// The verdicts on GPUs, kept in a file: trying one out takes seconds, and is news only when the
+// driver, the addon or the model is another.
+
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import type { NativeGpu } from '../../index.js';
+import { cacheFolder } from '../models.js';
+import type { Verdict } from './probe.js';
+
+/** Behind these the oldest are forgotten: old drivers and models come to nothing. */
+const MOST = 64;
+
+type Verdicts = Record<string, Verdict>;
+
+export class VerdictFile {
+  get #path(): string {
+    return join(cacheFolder(), 'devices.json');
+  }
+
+  get(key: string): Verdict | undefined {
+    return this.#read()[key];
+  }
+
+  /** Those on a GPU, with whichever model. */
+  on(gpu: string): Verdict[] {
+    const known = Object.entries(this.#read());
+    return known.filter(([key]) => key.startsWith(`${gpu} | `)).map(([, verdict]) => verdict);
+  }
+
+  /** What cannot be written is found out again by the next process. */
+  set(key: string, verdict: Verdict): void {
+    const { [key]: _, ...others } = this.#read();
+    const kept = [...Object.entries(others), [key, verdict] as const].slice(-MOST);
+    try {
+      mkdirSync(dirname(this.#path), { recursive: true });
+      const next = `${this.#path}.${process.pid}`;
+      writeFileSync(next, JSON.stringify(Object.fromEntries(kept), undefined, 2));
+      renameSync(next, this.#path);
+    } catch {}
+  }
+
+  clear(): void {
+    rmSync(this.#path, { force: true });
+  }
+
+  /** One that is not there, or damaged, holds none. */
+  #read(): Verdicts {
+    try {
+      const found: unknown = JSON.parse(readFileSync(this.#path, 'utf8'));
+      if (typeof found !== 'object' || found === null) return {};
+      const isVerdict = ([, value]: [string, unknown]) =>
+        typeof (value as Verdict)?.works === 'boolean' && (value as Verdict).lanes >= 1;
+      return Object.fromEntries(Object.entries(found).filter(isVerdict)) as Verdicts;
+    } catch {
+      return {};
+    }
+  }
+}
+
+/** A GPU as it is known: what runs on it is another with another driver, or another addon. */
+export function gpuKey({ backend, name, driver }: NativeGpu, addon: string): string {
+  return [backend, name, driver, identity(addon)].join(' | ');
+}
+
+/** With a model, which may be too large, or of a type that one backend computes wrongly. */
+export function verdictKey(gpu: string, model: string): string {
+  return `${gpu} | ${identity(model)}`;
+}
+
+function identity(file: string): string {
+  try {
+    const { size, mtimeMs } = statSync(file);
+    return `${basename(file)} ${size} ${Math.round(mtimeMs)}`;
+  } catch {
+    return basename(file);
+  }
+}
