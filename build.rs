@@ -3,4 +3,7 @@
 fn main() {
     #[cfg(feature = "napi")]
     napi_build::setup();
+    // The libraries of CUDA, where they are shipped beside the addon.
+    #[cfg(all(feature = "cuda", target_os = "linux"))]
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-rpath,$ORIGIN");
 }

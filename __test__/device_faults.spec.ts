@@ -287,6 +287,21 @@ describe('a GPU', { skip }, () => {
     assert.match((await transcriber.transcribe(list)).device, /^cpu/);
     await transcriber.close();
   });
+
+  it('whose memory runs out in a worker process is ERR_OUT_OF_MEMORY for the job that needs it', async () => {
+    its('works');
+    const options = { model, device: 'gpu', crashReports: false } as const;
+    const transcriber = await IsolatedTranscriber.open(options);
+    const other = transcriber.transcribe(list);
+    await assert.rejects(transcriber.transcribe(list, { id: 'fault:memory' }), {
+      code: 'ERR_OUT_OF_MEMORY',
+      message: /memory ran out on vulkan 0: Fake GPU 9000; use a smaller or quantised model/,
+      signal: 'SIGABRT',
+    });
+    assert.match((await other).text, /full hour/);
+    assert.match((await transcriber.transcribe(list)).text, /full hour/);
+    await transcriber.close();
+  });
 });
 
 /** Processes that this one has started and that are still there. */

@@ -28,6 +28,9 @@ struct Open {
     ggml: String,
     threads: i32,
     variant: String,
+    /// On the first GPU of the backend that is compiled in.
+    #[serde(default)]
+    gpu: bool,
 }
 
 #[derive(Deserialize)]
@@ -96,7 +99,7 @@ impl Whisper {
     fn open(open: &Open) -> Self {
         let mut parameters = WhisperContextParameters::default();
         // As the command line of this version has it.
-        parameters.use_gpu(false).flash_attn(true);
+        parameters.use_gpu(open.gpu).flash_attn(true);
         let context = WhisperContext::new_with_params(&open.ggml, parameters).unwrap();
         Self {
             state: context.create_state().unwrap(),

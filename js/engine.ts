@@ -11,7 +11,7 @@ import type {
   LiveOptions,
   Transcript,
 } from '../index.js';
-import type { Backend } from './native.js';
+import type { Backend } from './addons.js';
 import type { FlatPackets } from './packets.js';
 
 /** Options of an engine, and the addon that it is of. */

@@ -14,6 +14,7 @@ export type {
   Versions,
   Word,
 } from '../index.js';
+export type { GpuBackend } from './addons.js';
 export type { BaseTranscriber, EngineStats, PcmOptions, TranscriberOptions } from './base.js';
 export { OpusDemuxer, type OpusDemuxerOptions } from './demuxer.js';
 export type { Device } from './devices/device.js';
@@ -22,7 +23,6 @@ export type { Verdict } from './devices/probe.js';
 export { OpuscribeError, type OpuscribeErrorCode } from './error.js';
 export { splitPackets } from './framing.js';
 export type { TranscribeOptions } from './job.js';
-export type { GpuBackend } from './native.js';
 export { type StreamEvent, type StreamOptions, TranscriptionStream } from './stream.js';
 export { transcribe } from './transcribe.js';
 export { Transcriber } from './transcriber.js';

@@ -1,37 +1,10 @@
 // Loads the addons: the one that is fastest on this processor, and those for GPUs. The only file that
 // imports them.
 
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import * as baseline from '../index.js';
+import { type Backend, beside, type GpuBackend, gpuAddon } from './addons.js';
 
 type Native = typeof baseline;
-
-/** What can run Whisper besides the CPU; each has an addon of its own. */
-export type GpuBackend = 'cuda' | 'vulkan' | 'metal';
-export type Backend = 'cpu' | GpuBackend;
-
-/** The best first. */
-export const GPU_BACKENDS: readonly GpuBackend[] = ['metal', 'cuda', 'vulkan'];
-
-/** Other addons lie beside the baseline's, by platform. */
-const PLATFORMS: Partial<Record<NodeJS.Platform, string>> = {
-  linux: `linux-${process.arch}-gnu`,
-  win32: `win32-${process.arch}-msvc`,
-  darwin: `darwin-${process.arch}`,
-};
-const BESIDE = join(__dirname, '..');
-
-function beside(name: string, folder = BESIDE): string | undefined {
-  const platform = PLATFORMS[process.platform];
-  const file = join(folder, `opuscribe.${platform}.${name}.node`);
-  return platform !== undefined && existsSync(file) ? file : undefined;
-}
-
-/** Where the addon for a GPU is, if it is installed: beside the others, or in `OPUSCRIBE_ADDONS`. */
-export function gpuAddon(backend: GpuBackend): string | undefined {
-  return beside(backend, process.env.OPUSCRIBE_ADDONS || BESIDE);
-}
 
 function forThisProcessor(): Native {
   // For comparing the two, and for a processor on which the baseline is faster.

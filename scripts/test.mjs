@@ -28,7 +28,7 @@ if (faulty.length > 0) test(faulty, withFaults());
 
 function test(files, more = {}) {
   // What is built here for a GPU has tests of its own, and would be tried out in all others.
-  const env = { ...process.env, OPUSCRIBE_ADDONS: join(root, 'target', 'no-addons'), ...more };
+  const env = { OPUSCRIBE_ADDONS: join(root, 'target', 'no-addons'), ...process.env, ...more };
   const flags = ['--import', 'tsx', '--test', '--test-reporter', 'spec', TIMEOUT];
   run(process.execPath, [...flags, ...files], { env });
 }

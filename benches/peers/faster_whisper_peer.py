@@ -1,4 +1,4 @@
-"""faster-whisper as a peer of `npm run bench`: int8 on the CPU, in several variants.
+"""faster-whisper as a peer of `npm run bench`: int8 on the CPU, float16 on a GPU, in several variants.
 
 Everything else is the package's default: temperature fallback, the text before as the prompt.
 """
@@ -15,6 +15,7 @@ VARIANTS = {
     "beam5-vad": {"beam_size": 5, "vad_filter": True},
     # Its pieces are what the VAD found, which is on by default.
     "batched": {"beam_size": 1, "batch_size": 8},
+    "batched-32": {"beam_size": 1, "batch_size": 32},
 }
 opened = {}
 
@@ -22,14 +23,14 @@ opened = {}
 def open_model(options):
     model = WhisperModel(
         options["ct2"],
-        device="cpu",
-        compute_type="int8",
+        device="cuda" if options.get("device") else "cpu",
+        compute_type="float16" if options.get("device") else "int8",
         cpu_threads=options["threads"],
         num_workers=1,
         local_files_only=True,
     )
     variant = options["variant"]
-    opened["model"] = BatchedInferencePipeline(model) if variant == "batched" else model
+    opened["model"] = BatchedInferencePipeline(model) if variant.startswith("batched") else model
     opened["settings"] = VARIANTS[variant]
     return {name: importlib.metadata.version(name) for name in ("faster-whisper", "ctranslate2")}
 

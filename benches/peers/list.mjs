@@ -103,21 +103,27 @@ export function buildWhisperCpp() {
   return built;
 }
 
-function build() {
+/** For a GPU, with the environment that its addon was built in. */
+export function buildWhisperCppFor(backend, env) {
+  return build(backend, env);
+}
+
+function build(backend, env = {}) {
   if (!works('cargo')) return { missing: 'Rust is not installed, and it is built from source' };
   provideCmake();
   const { cpuLevel } = require(join(root, 'index.js'));
-  const v4 = cpuLevel() === 'x86-64-v4';
+  const v4 = backend === undefined && cpuLevel() === 'x86-64-v4';
   // The folder of the addon of that level: its build of whisper.cpp is taken as it is.
-  const target = v4 ? join(root, 'target', 'x86-64-v4') : join(root, 'target');
+  const target = join(root, 'target', backend ?? (v4 ? 'x86-64-v4' : ''));
   const args = ['build', '--quiet', '--release', '--locked', '--no-default-features'];
+  if (backend) args.push('--features', backend);
   const { status } = spawnSync(
     'cargo',
     [...args, '--example', 'whisper_cpp', '--target-dir', target],
     {
       cwd: root,
       stdio: 'inherit',
-      env: { ...buildEnvironment(), ...(v4 && { GGML_AVX512: 'ON' }) },
+      env: { ...buildEnvironment(), ...(v4 && { GGML_AVX512: 'ON' }), ...env },
     },
   );
   if (status !== 0) return { missing: 'cargo could not build examples/whisper_cpp.rs' };

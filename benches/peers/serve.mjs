@@ -8,10 +8,12 @@ const WAV_HEADER_BYTES = 44;
 /**
  * `open` takes the options and returns what was opened; `load` reads a recording, outside of the
  * times; `run` transcribes what was loaded and returns `{ text }`, and whatever else is worth
- * keeping. `run` is called as many times at once as the bench asks for.
+ * keeping. `run` is called as many times at once as the bench asks for. What else is given answers
+ * requests of its name.
  */
-export async function serve({ open, load, run }) {
+export async function serve({ open, load, run, ...others }) {
   const handlers = {
+    ...others,
     async open(options) {
       const began = performance.now();
       const opened = await open(options);

@@ -1,7 +1,7 @@
 // What can be asked of a device.
 
+import { type Backend, GPU_BACKENDS, type GpuBackend } from '../addons.js';
 import { invalidArgument } from '../error.js';
-import { type Backend, GPU_BACKENDS, type GpuBackend } from '../native.js';
 import { describe } from '../packets.js';
 
 /** Where Whisper runs. */

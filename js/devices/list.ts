@@ -1,7 +1,7 @@
+import type { GpuBackend } from '../addons.js';
 import { checkOpening } from '../base.js';
 import { isFailure, toError } from '../error.js';
 import { resolveModel } from '../models.js';
-import type { GpuBackend } from '../native.js';
 import { onnxRuntimePath } from '../onnxruntime.js';
 import type { Verdict } from './probe.js';
 import { clearVerdicts, installed, lastVerdict, survey, verdictOn } from './survey.js';

@@ -1,8 +1,8 @@
 // Opens an engine on the device that was asked for, or on the best that works.
 
 import type { Failure, LogRecord } from '../../index.js';
+import type { GpuBackend } from '../addons.js';
 import { isFailure } from '../error.js';
-import type { GpuBackend } from '../native.js';
 import type { Environment } from '../process/process.js';
 import type { Device, Place } from './device.js';
 import { type Found, installed, lastSurvey, verdictOn } from './survey.js';

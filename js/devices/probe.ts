@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import type { Failure, NativeGpu } from '../../index.js';
-import type { GpuBackend } from '../native.js';
+import type { GpuBackend } from '../addons.js';
 import { type Environment, type Exit, start } from '../process/process.js';
 import type { Answer, Heard, Question } from './protocol.js';
 

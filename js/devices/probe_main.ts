@@ -4,9 +4,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { EngineOptions } from '../../index.js';
+import type { Backend } from '../addons.js';
 import { isFailure, toFailure, unwrap } from '../error.js';
 import { splitPackets } from '../framing.js';
-import { addon, type Backend } from '../native.js';
+import { addon } from '../native.js';
 import { NativeEngine } from '../native_engine.js';
 import { type FlatPackets, flatten } from '../packets.js';
 import type { Answer, Question } from './protocol.js';

@@ -1,7 +1,7 @@
 // What a probe is asked, and what it answers.
 
 import type { Failure, NativeGpu } from '../../index.js';
-import type { GpuBackend } from '../native.js';
+import type { GpuBackend } from '../addons.js';
 
 export type Question =
   | { type: 'list'; backend: GpuBackend }

@@ -2,8 +2,8 @@
 
 import { release } from 'node:os';
 import type { Failure, NativeGpu } from '../../index.js';
+import { GPU_BACKENDS, type GpuBackend, gpuAddon } from '../addons.js';
 import { isFailure } from '../error.js';
-import { GPU_BACKENDS, type GpuBackend, gpuAddon } from '../native.js';
 import type { Environment } from '../process/process.js';
 import { askForGpus, check, type Trial, type Verdict } from './probe.js';
 import { gpuKey, VerdictFile, verdictKey } from './verdicts.js';

@@ -39,6 +39,8 @@ export interface CrashReport {
   hung: boolean;
   /** What the exit code or the signal means. */
   explanation: string;
+  /** Whether memory ran out, by what it printed and logged last: of the process, or of a GPU. */
+  outOfMemory: boolean;
   jobs: CrashedJob[];
   /** The last log records of the process, without the text of transcripts. */
   log: LogRecord[];
@@ -92,6 +94,7 @@ export function crashReport(evidence: Evidence, jobs: CrashedJob[]): CrashReport
     signal: exit.signal,
     hung,
     explanation: verdict === undefined ? explain(exit) : `${verdict}, and was killed`,
+    outOfMemory: verdict === undefined && isOutOfMemory(evidence),
     jobs,
     log: evidence.log.map(withoutText),
     printed: evidence.printed,
@@ -117,6 +120,19 @@ function withoutText({ fields, ...record }: LogRecord): LogRecord {
 function versions(info: EngineInfo | undefined): Record<string, string> {
   const { node, v8, electron } = process.versions;
   return { ...info?.versions, node, v8, ...(electron && { electron }) };
+}
+
+/** What Vulkan's and CUDA's libraries, ggml, C++, Rust and V8 say when they cannot go on without it. */
+const OUT_OF_MEMORY =
+  /ErrorOutOf(Device|Host)Memory|out of memory|cudaMalloc failed|STATUS_ALLOC_FAILED|bad_alloc|memory allocation of (size )?\d+ (bytes )?failed|failed to allocate/i;
+/** Records before the end that can be about it. */
+const LAST_RECORDS = 5;
+
+function isOutOfMemory({ printed, log }: Evidence): boolean {
+  const errors = log.slice(-LAST_RECORDS).filter(({ level }) => level === 'error');
+  return [printed, ...errors.map(({ message }) => message)].some((said) =>
+    OUT_OF_MEMORY.test(said),
+  );
 }
 
 const SIGNALS: Record<string, string> = {

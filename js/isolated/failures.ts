@@ -23,14 +23,21 @@ export const CLOSED = {
 };
 
 /** Of a job, or of a stream, that runs no more. */
-export function poisonous({ explanation, id }: CrashReport, crashes: number): string {
-  return `it was running at ${crashes} crashes of a worker process, the last one: ${explanation} (${id})`;
+export function poisonous(report: CrashReport, crashes: number): string {
+  const { id } = report;
+  return `it was running at ${crashes} crashes of a worker process, the last one: ${why(report)} (${id})`;
 }
 
-export function crashFailure({ id, explanation, exitCode, signal }: CrashReport): CrashFailure {
+function why({ explanation, outOfMemory, device = 'the CPU' }: CrashReport): string {
+  if (!outOfMemory) return explanation;
+  return `memory ran out on ${device}; use a smaller or quantised model, fewer lanes or workers`;
+}
+
+export function crashFailure(report: CrashReport): CrashFailure {
+  const { id, exitCode, signal, outOfMemory } = report;
   return {
-    code: 'ERR_WORKER_CRASHED',
-    message: `a worker process crashed: ${explanation} (${id})`,
+    code: outOfMemory ? 'ERR_OUT_OF_MEMORY' : 'ERR_WORKER_CRASHED',
+    message: `a worker process crashed: ${why(report)} (${id})`,
     crashId: id,
     ...(exitCode !== null && { exitCode }),
     ...(signal !== null && { signal }),

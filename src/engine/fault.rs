@@ -13,12 +13,15 @@ pub(crate) enum Place {
 }
 
 /// Panics if the job's id asks for it: `fault:decode`, `fault:vad` or `fault:gpu`. Ends the process as
-/// native code would on the GPU thread for `fault:abort` and `fault:segfault`.
+/// native code would on the GPU thread for `fault:abort`, `fault:segfault` and `fault:memory`.
 #[cfg(feature = "faults")]
 pub(crate) fn inject(place: Place, id: &str) {
     if let Place::Gpu = place {
         if id.starts_with("fault:abort") {
             std::process::abort();
+        }
+        if id.starts_with("fault:memory") {
+            out_of_device_memory();
         }
         if id.starts_with("fault:segfault") {
             segfault();
@@ -39,6 +42,15 @@ pub(crate) fn lose(id: &str) -> Result<()> {
         return Err(crate::whisper::fake_gpu::lose());
     }
     Ok(())
+}
+
+/// Ends as where Vulkan has no memory left while it computes: an exception that nobody catches.
+#[cfg(feature = "faults")]
+#[allow(clippy::print_stderr)]
+fn out_of_device_memory() -> ! {
+    eprintln!("terminate called after throwing an instance of 'vk::OutOfDeviceMemoryError'");
+    eprintln!("  what():  vk::Device::allocateMemory: ErrorOutOfDeviceMemory");
+    std::process::abort();
 }
 
 /// Writes where no memory is.

@@ -8,6 +8,13 @@ use whisper_rs::whisper_rs_sys as sys;
 use super::driver;
 use crate::error::{Error, ErrorKind, Result};
 
+#[cfg(any(
+    all(feature = "cuda", feature = "vulkan"),
+    all(feature = "cuda", feature = "metal"),
+    all(feature = "vulkan", feature = "metal"),
+))]
+compile_error!("one backend an addon: choose one of the features cuda, vulkan and metal");
+
 /// The backend that is compiled in besides the CPU's.
 pub const GPU_BACKEND: Option<&str> = if cfg!(feature = "cuda") {
     Some("cuda")
@@ -49,6 +56,8 @@ pub fn gpus() -> Vec<Gpu> {
     let Some(backend) = GPU_BACKEND else {
         return Vec::new();
     };
+    // ggml would tell of its devices on the standard error output.
+    whisper_rs::install_logging_hooks();
     // SAFETY: the registry is ggml's own, built on first use under its own lock.
     let count = unsafe { sys::ggml_backend_dev_count() };
     (0..count)
