@@ -43,15 +43,22 @@ export interface Trial {
   env?: Environment | undefined;
 }
 
+/** How a probe ended before its last answer. */
+interface End {
+  why: string;
+  /** It never began, which is no verdict on the driver. */
+  isOurs?: boolean;
+}
+
 /** The GPUs that a backend finds, or why it cannot be asked. */
 export async function askForGpus(
   backend: GpuBackend,
   env: Environment,
-): Promise<NativeGpu[] | string> {
-  let found: NativeGpu[] | string = 'it ended without an answer';
+): Promise<NativeGpu[] | End> {
+  let found: NativeGpu[] | End = { why: 'it ended without an answer' };
   const end = await ask({ type: 'list', backend }, env, OTHER_MS ?? LIST_MS, (answer) => {
     if (answer.type === 'listed') found = answer.gpus;
-    if (answer.type === 'failed') found = answer.failure.message;
+    if (answer.type === 'failed') found = { why: answer.failure.message };
     return true;
   });
   return end ?? found;
@@ -78,8 +85,9 @@ export async function check(
   const at = new Date().toISOString();
   // What ends after that was one lane too many.
   if (heard !== undefined) return { ...judge(heard), lanes, at };
+  if (end?.isOurs) return { code: 'ERR_DEVICE_UNAVAILABLE', message: end.why };
   if (failure !== undefined && !OF_THE_GPU.includes(failure.code)) return failure;
-  return { works: false, reason: failure?.message ?? end ?? 'it heard nothing', lanes: 1, at };
+  return { works: false, reason: failure?.message ?? end?.why ?? 'it heard nothing', lanes: 1, at };
 }
 
 /** A model may know another language than the known speech is in: then the CPU is its measure. */
@@ -119,10 +127,10 @@ function ask(
   env: Environment,
   limitMs: number,
   hear: (answer: Answer) => boolean,
-): Promise<string | undefined> {
+): Promise<End | undefined> {
   return new Promise((resolve) => {
     let printed = '';
-    let ended: string | undefined;
+    let ended: End | undefined;
     let isDone = false;
     const child = start<Question, Answer>(MAIN, env, {
       onReport: (answer) => {
@@ -139,7 +147,7 @@ function ask(
     });
     // Keeps this process alive, which the other one does not.
     const late = setTimeout(() => {
-      ended = `it did not answer within ${limitMs / 1000} seconds`;
+      ended = { why: `it did not answer within ${limitMs / 1000} seconds` };
       finish();
       // One that a driver holds in the system cannot be killed.
       setTimeout(() => resolve(ended), 2000).unref();
@@ -152,8 +160,13 @@ function ask(
   });
 }
 
-function crashed({ code, signal }: Exit, printed: string): string {
-  const how = signal === null ? `with code ${code}` : `by ${signal}`;
+function crashed({ code, signal }: Exit, printed: string): End {
   const last = printed.trim().split('\n').at(-1) ?? '';
-  return `the probe was ended ${how}${last === '' ? '' : `: ${last}`}`;
+  const said = last === '' ? '' : `: ${last}`;
+  // Electron starts none before it is ready, for instance.
+  if (code === null && signal === null) {
+    return { why: `the probe cannot be started${said}`, isOurs: true };
+  }
+  const how = signal === null ? `with code ${code}` : `by ${signal}`;
+  return { why: `the probe was ended ${how}${said}` };
 }

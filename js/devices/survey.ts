@@ -22,7 +22,7 @@ const FAILURE_MS = 86_400_000;
 
 const verdicts = new VerdictFile();
 const surveys = new Map<GpuBackend, Promise<Survey>>();
-/** What is being tried, so that it is tried once, however many wait for it. */
+/** What is being tried, or was, so that it is tried once, however many wait for it. */
 const trials = new Map<string, Promise<Verdict | Failure>>();
 
 /** Backends whose addons are installed, the best first. */
@@ -54,11 +54,13 @@ async function ask(backend: GpuBackend, env: Environment): Promise<Survey> {
     return { backend, why: known.reason };
   }
   const found = await askForGpus(backend, env);
-  if (typeof found !== 'string') {
+  if (Array.isArray(found)) {
     return { backend, found: found.map((gpu) => ({ gpu, key: gpuKey(gpu, addon) })) };
   }
-  verdicts.set(key, { works: false, reason: found, lanes: 1, at: new Date().toISOString() });
-  return { backend, why: found };
+  const { why, isOurs } = found;
+  if (isOurs) surveys.delete(backend);
+  else verdicts.set(key, { works: false, reason: why, lanes: 1, at: new Date().toISOString() });
+  return { backend, why };
 }
 
 const NOBODY: NativeGpu = {
@@ -80,8 +82,9 @@ export function verdictOn({ gpu, key }: Found, trial: Trial): Promise<Verdict | 
   if (running !== undefined) return running;
   const backend = gpu.backend as GpuBackend;
   const tried = check({ backend, index: gpu.index }, trial).then((verdict) => {
+    // Kept here too, for where the file cannot be written.
     if (!isFailure(verdict)) verdicts.set(whole, verdict);
-    trials.delete(whole);
+    else trials.delete(whole);
     return verdict;
   });
   trials.set(whole, tried);
@@ -96,4 +99,5 @@ export function lastVerdict({ key }: Found): Verdict | undefined {
 export function clearVerdicts(): void {
   verdicts.clear();
   surveys.clear();
+  trials.clear();
 }

@@ -67,32 +67,27 @@ pub fn model_bytes(file: &ModelFile, lanes: usize) -> u64 {
     file.bytes + states * state_bytes(file)
 }
 
-/// Fails where the model cannot fit into what is free.
-pub fn check(file: &ModelFile, lanes: usize, gpu: &Gpu) -> Result<()> {
+/// As many of the lanes as fit into what is free; fails where not one does.
+pub fn fitting(file: &ModelFile, lanes: usize, gpu: &Gpu) -> Result<usize> {
     // A driver that does not tell its memory.
     if gpu.total_bytes == 0 {
-        return Ok(());
+        return Ok(lanes);
     }
-    let needed = model_bytes(file, lanes) + DRIVER_BYTES;
-    if needed <= gpu.free_bytes {
-        return Ok(());
-    }
-    let with = if lanes > 1 {
-        format!(" with {lanes} lanes")
-    } else {
-        String::new()
-    };
-    Err(Error::new(
-        ErrorKind::OutOfMemory,
-        format!(
-            "the model{with} takes about {} MiB on '{}', of whose {} MiB {} are free; use a smaller \
-             or quantised model, or device: 'cpu'",
-            needed / MIB,
-            gpu.name,
-            gpu.total_bytes / MIB,
-            gpu.free_bytes / MIB,
-        ),
-    ))
+    let needed = |lanes| model_bytes(file, lanes) + DRIVER_BYTES;
+    let fit = (1..=lanes).rev().find(|lanes| needed(*lanes) <= gpu.free_bytes);
+    fit.ok_or_else(|| {
+        Error::new(
+            ErrorKind::OutOfMemory,
+            format!(
+                "the model takes about {} MiB on '{}', of whose {} MiB {} are free; use a smaller \
+                 or quantised model, or device: 'cpu'",
+                needed(1) / MIB,
+                gpu.name,
+                gpu.total_bytes / MIB,
+                gpu.free_bytes / MIB,
+            ),
+        )
+    })
 }
 
 /// Memory ran out all the same.
@@ -152,12 +147,21 @@ mod tests {
     #[test]
     fn a_model_that_does_not_fit_is_refused_with_what_it_takes_and_what_is_free() {
         let large = model(3_095_033_483, 1280, 20, 32, 51_866);
-        assert!(check(&large, 1, &gpu(6144 * MIB)).is_ok());
-        let error = check(&large, 1, &gpu(2048 * MIB)).unwrap_err();
+        assert_eq!(fitting(&large, 1, &gpu(6144 * MIB)).unwrap(), 1);
+        let error = fitting(&large, 8, &gpu(2048 * MIB)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfMemory);
         assert!(error.message().contains("of whose 8192 MiB 2048 are free"));
-        // Each lane takes a state more.
-        assert!(check(&large, 8, &gpu(6144 * MIB)).is_err());
+    }
+
+    #[test]
+    fn there_are_no_more_lanes_than_fit() {
+        let large = model(3_095_033_483, 1280, 20, 32, 51_866);
+        // Each takes a state, and several one more.
+        let state = state_bytes(&large);
+        for (lanes, states) in [(1, 1), (1, 2), (2, 3), (3, 4), (8, 9), (8, 20)] {
+            let free = large.bytes + DRIVER_BYTES + states * state;
+            assert_eq!(fitting(&large, 8, &gpu(free)).unwrap(), lanes, "{states}");
+        }
     }
 
     #[test]
@@ -167,6 +171,6 @@ mod tests {
             total_bytes: 0,
             ..gpu(0)
         };
-        assert!(check(&large, 8, &silent).is_ok());
+        assert_eq!(fitting(&large, 8, &silent).unwrap(), 8);
     }
 }

@@ -44,14 +44,17 @@ impl Model {
         let file = model_file::check(path)?;
         whisper_rs::install_logging_hooks();
         interrupt::install();
-        let on = match device {
-            Device::Cpu => None,
+        let (on, lanes) = match device {
+            Device::Cpu => (None, 1),
             Device::Gpu(index) => {
                 let gpu = gpu::find(index)?;
-                gpu_memory::check(&file, lanes, &gpu)?;
+                let fit = gpu_memory::fitting(&file, lanes, &gpu)?;
+                if fit < lanes {
+                    tracing::warn!(wanted = lanes, fit, "the GPU's memory is enough for fewer lanes");
+                }
                 #[cfg(feature = "faults")]
                 crate::whisper::fake_gpu::at_load();
-                Some((gpu, gpu_memory::state_bytes(&file)))
+                (Some((gpu, gpu_memory::state_bytes(&file))), fit)
             }
         };
         let context = context(path, &file, on.as_ref().map(|(gpu, _)| gpu))?;
@@ -60,7 +63,7 @@ impl Model {
         let timed = file.text_layers != 2 || file.vocabulary == LARGE_V3_TOKENS;
         Ok(Self {
             threads,
-            lanes: if on.is_some() { lanes } else { 1 },
+            lanes,
             info: info(&file, &context, lanes, on.as_ref().map(|(gpu, _)| gpu)),
             mel: (file.mel_filters.len() == SETTABLE_BANDS * BINS)
                 .then(|| LogMel::new(&file.mel_filters)),
