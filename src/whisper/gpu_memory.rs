@@ -74,7 +74,9 @@ pub fn fitting(file: &ModelFile, lanes: usize, gpu: &Gpu) -> Result<usize> {
         return Ok(lanes);
     }
     let needed = |lanes| model_bytes(file, lanes) + DRIVER_BYTES;
-    let fit = (1..=lanes).rev().find(|lanes| needed(*lanes) <= gpu.free_bytes);
+    let fit = (1..=lanes)
+        .rev()
+        .find(|lanes| needed(*lanes) <= gpu.free_bytes);
     fit.ok_or_else(|| {
         Error::new(
             ErrorKind::OutOfMemory,

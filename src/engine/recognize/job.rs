@@ -201,7 +201,7 @@ impl Recognizing {
             let request = request(&self.ticket, self.language, prompt, &window.speech);
             recognizer.call(|model| {
                 fault::inject(Place::Gpu, &self.flow.id);
-            fault::lose(&self.flow.id)?;
+                fault::lose(&self.flow.id)?;
                 model.recognize(audio, &request, cancel)
             })?
         };

@@ -50,7 +50,11 @@ impl Model {
                 let gpu = gpu::find(index)?;
                 let fit = gpu_memory::fitting(&file, lanes, &gpu)?;
                 if fit < lanes {
-                    tracing::warn!(wanted = lanes, fit, "the GPU's memory is enough for fewer lanes");
+                    tracing::warn!(
+                        wanted = lanes,
+                        fit,
+                        "the GPU's memory is enough for fewer lanes"
+                    );
                 }
                 #[cfg(feature = "faults")]
                 crate::whisper::fake_gpu::at_load();
