@@ -2,6 +2,8 @@
 // which `npm test` builds: there is a GPU that is none in it, which does what the environment says.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,7 +38,7 @@ describe('a GPU', { skip }, () => {
     records = [];
     listDevices.clearVerdicts();
   });
-  afterEach(() => assert.deepEqual(children(), [], 'no probe is left'));
+  afterEach(() => assert.deepEqual(probes(), [], 'no probe is left'));
   after(() => rmSync(folder, { recursive: true, force: true }));
 
   function its(fault: string): void {
@@ -173,10 +175,24 @@ describe('a GPU', { skip }, () => {
     const device = { backend: 'vulkan', index: 0, name: '9000' } as const;
     const transcriber = await Transcriber.open({ model, device });
     await transcriber.close();
+    its('two');
+    const both = await listDevices();
+    assert.deepEqual(
+      both.map(({ index, name }) => `${index} ${name}`),
+      ['0 Fake GPU 9000', '1 Fake GPU 9500 Ti'],
+    );
+    for (const choice of [{ index: 1 }, { name: '9500 ti' }]) {
+      const second = await Transcriber.open({ model, device: { backend: 'vulkan', ...choice } });
+      assert.equal(second.info.device, 'vulkan 1: Fake GPU 9500 Ti');
+      assert.equal(second.info.gpu?.index, 1);
+      await second.close();
+    }
+    // Each has a verdict of its own, and the second has not spoken for the first.
+    assert.equal(Object.keys(verdicts()).length, 2);
   });
 
   for (const [fault, reason] of [
-    ['crash-listing', /probe was ended by SIGABRT/],
+    ['crash-listing', /vulkan: the probe was ended by SIGABRT/],
     ['crash-loading', /Fake GPU 9000\): the probe was ended by SIGABRT/],
     ['garbled', /it hears 'bzzt' where 'ask what you can do for your country' is said/],
   ] as const) {
@@ -238,6 +254,9 @@ describe('a GPU', { skip }, () => {
     assert.match(transcript.text, /full hour/);
     assert.match(transcript.device, /^cpu/);
     assert.match(transcriber.stats().device, /^cpu/);
+    assert.equal(transcriber.info.backend, 'cpu');
+    assert.match(transcriber.info.device, /^cpu/);
+    assert.equal(transcriber.info.gpu, undefined);
     assert.equal(transcriber.stats().restarts, 1);
     assert.match(warnings(), /the GPU is lost, and the CPU takes its place/);
     await transcriber.close();
@@ -259,7 +278,10 @@ describe('a GPU', { skip }, () => {
     takes(100);
     const env = { OPUSCRIBE_FAULT_GPU: 'crash-loading' };
     const options = { model, crashReports: false, onLog } as const;
-    // It was tried out without what is in the way of the workers.
+    // As if it had worked there when it was tried out.
+    const [[key, verdict] = ['', undefined]] = Object.entries(verdicts());
+    const inWorkers = { [`${key} | OPUSCRIBE_FAULT_GPU=crash-loading`]: verdict };
+    writeFileSync(join(folder, 'devices.json'), JSON.stringify(inWorkers));
     const transcriber = await IsolatedTranscriber.open({ ...options, env });
     assert.match(transcriber.info.device, /^cpu/);
     assert.match((await transcriber.transcribe(list)).text, /full hour/);
@@ -269,8 +291,8 @@ describe('a GPU', { skip }, () => {
     const circuit = { maxCrashes: 3 };
     const asked = IsolatedTranscriber.open({ ...options, env, device: 'gpu', circuit });
     await assert.rejects(asked, {
-      code: 'ERR_WORKER_CRASHED',
-      message: /too many worker processes crashed/,
+      code: 'ERR_DEVICE_UNAVAILABLE',
+      message: /vulkan 0 \(Fake GPU 9000\): too many worker processes crashed/,
     });
   });
 
@@ -285,7 +307,30 @@ describe('a GPU', { skip }, () => {
       code: 'ERR_WORKER_FAILED',
     });
     assert.match((await transcriber.transcribe(list)).device, /^cpu/);
+    assert.match(transcriber.stats().device, /^cpu/);
+    assert.equal(transcriber.info.backend, 'cpu');
     await transcriber.close();
+  });
+
+  it('that hangs neither ends a program that waits for it, nor outlives one that is gone', async () => {
+    const source = `
+      const { Transcriber } = require('opuscribe');
+      Transcriber.open({ model: 'tiny.en' }).then(({ info }) => {
+        console.log(info.backend);
+        process.exit();
+      });
+      if (process.env.GONE) setTimeout(() => process.kill(process.pid, 'SIGKILL'), 2000);`;
+    const run = (more: Record<string, string>) => {
+      const env = { ...process.env, OPUSCRIBE_FAULT_GPU: 'hang-listing', ...more };
+      const child = spawn(process.execPath, ['-e', source], { cwd: join(__dirname, '..'), env });
+      return child;
+    };
+    const waits = run({ OPUSCRIBE_PROBE_TIMEOUT_MS: '1000' });
+    const [said] = await once(waits.stdout.setEncoding('utf8'), 'data');
+    assert.equal(said.trim(), 'cpu');
+    const gone = run({ GONE: 'yes', OPUSCRIBE_PROBE_TIMEOUT_MS: '600000' });
+    await once(gone, 'close');
+    while (probes().length > 0) await new Promise((resolve) => setTimeout(resolve, 100));
   });
 
   it('whose memory runs out in a worker process is ERR_OUT_OF_MEMORY for the job that needs it', async () => {
@@ -304,16 +349,10 @@ describe('a GPU', { skip }, () => {
   });
 });
 
-/** Processes that this one has started and that are still there. */
-function children(): string[] {
-  const tasks = `/proc/${process.pid}/task`;
-  if (!existsSync(tasks)) return [];
-  const pids = readdirSync(tasks).flatMap((task) =>
-    readFileSync(join(tasks, task, 'children'), 'utf8')
-      .split(' ')
-      .filter(Boolean),
-  );
-  // Those that have ended and of which nobody has asked yet are gone; others of the test runner's.
+/** Processes of this program that try a GPU out, whoever has started them. */
+function probes(): string[] {
+  if (!existsSync('/proc')) return [];
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   return pids.filter((pid) => {
     try {
       return /probe_main/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'));

@@ -1,7 +1,7 @@
 // Which addons there are, and where. Loads none: a process whose models are in another needs none.
 
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 /** What can run Whisper besides the CPU; each has an addon of its own. */
 export type GpuBackend = 'cuda' | 'vulkan' | 'metal';
@@ -27,5 +27,5 @@ export function beside(name: string, folder = BESIDE): string | undefined {
 
 /** Where the addon for a GPU is, if it is installed: beside the others, or in `OPUSCRIBE_ADDONS`. */
 export function gpuAddon(backend: GpuBackend): string | undefined {
-  return beside(backend, process.env.OPUSCRIBE_ADDONS || BESIDE);
+  return beside(backend, resolve(process.env.OPUSCRIBE_ADDONS || BESIDE));
 }

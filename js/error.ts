@@ -28,14 +28,14 @@ export class OpuscribeError extends Error {
    * too many worker processes have crashed.
    */
   declare readonly retryAfterMs?: number;
-  /** What the worker process exited with, with `ERR_WORKER_CRASHED`. */
+  /** What the worker process exited with, with `ERR_WORKER_CRASHED`, or where its memory ran out. */
   declare readonly exitCode?: number;
-  /** The signal that ended the worker process, with `ERR_WORKER_CRASHED`. */
+  /** The signal that ended the worker process, likewise. */
   declare readonly signal?: string;
-  /** Names the crash report, with `ERR_WORKER_CRASHED`. */
+  /** Names the crash report, likewise. */
   declare readonly crashId?: string;
   /**
-   * With `ERR_WORKER_CRASHED` of a live stream: the audio from here on, in milliseconds of the
+   * The same of a live stream: the audio from here on, in milliseconds of the
    * stream, has no text yet, and must be written again to another stream.
    */
   declare readonly resumeFromMs?: number;

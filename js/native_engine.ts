@@ -12,7 +12,7 @@ import type {
   StreamResume,
 } from '../index.js';
 import type { Engine, EngineStream, Input, PlacedOptions, Running } from './engine.js';
-import { callNative, isFailure } from './error.js';
+import { callNative, isFailure, toFailure } from './error.js';
 import { addon, type CancelToken, type NativeTranscriber } from './native.js';
 
 export class NativeEngine implements Engine {
@@ -29,7 +29,13 @@ export class NativeEngine implements Engine {
     onnxRuntime: string,
     onLog: ((record: LogRecord) => void) | undefined,
   ): Promise<NativeEngine | Failure> {
-    const { CancelToken, NativeTranscriber } = addon(backend);
+    let native: ReturnType<typeof addon>;
+    try {
+      native = addon(backend);
+    } catch (error) {
+      return toFailure(error, 'ERR_DEVICE_UNAVAILABLE');
+    }
+    const { CancelToken, NativeTranscriber } = native;
     const opened = await callNative(() => NativeTranscriber.open(options, onnxRuntime, onLog));
     return isFailure(opened) ? opened : new NativeEngine(opened, () => new CancelToken());
   }

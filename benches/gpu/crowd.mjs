@@ -26,7 +26,15 @@ async function inCrowd(peer, lanes, recordings, { open, report, ...settings }) {
   const [opened] = await openPeers([peer], wanted, report);
   if (opened === undefined) return undefined;
   const row = { id: peer.id, lanes, ours: peer.ours, perSecond: {} };
-  if (peer.ours) row.gpu = JSON.parse(opened.opened.system).gpu;
+  if (peer.ours) {
+    row.gpu = JSON.parse(opened.opened.system).gpu;
+    // Fewer, where the memory is not enough; those were measured already.
+    if (row.gpu && row.gpu.lanes < lanes) {
+      report(peer, `of ${lanes} lanes ${row.gpu.lanes} fit`);
+      await closePeers([opened]);
+      return undefined;
+    }
+  }
   try {
     await opened.child.ask({ run: asked(recordings[0]) }, TIMEOUT_S);
     for (const inFlight of settings['in-flight']) {

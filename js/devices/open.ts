@@ -1,6 +1,6 @@
 // Opens an engine on the device that was asked for, or on the best that works.
 
-import type { Failure, LogRecord } from '../../index.js';
+import type { EngineInfo, Failure, LogRecord } from '../../index.js';
 import type { GpuBackend } from '../addons.js';
 import { isFailure } from '../error.js';
 import type { Environment } from '../process/process.js';
@@ -20,9 +20,14 @@ export interface Wish {
 
 const LOG_TARGET = 'opuscribe::devices';
 /** What another device may not suffer from. */
-const OF_THE_DEVICE = ['ERR_DEVICE_UNAVAILABLE', 'ERR_OUT_OF_MEMORY', 'ERR_WORKER_FAILED'];
+const OF_THE_DEVICE = [
+  'ERR_DEVICE_UNAVAILABLE',
+  'ERR_OUT_OF_MEMORY',
+  'ERR_WORKER_FAILED',
+  'ERR_WORKER_CRASHED',
+];
 
-export async function openOn<Opened>(
+export async function openOn<Opened extends { info: EngineInfo }>(
   wish: Wish,
   open: (place: Place) => Promise<Opened | Failure>,
 ): Promise<Opened | Failure> {
@@ -31,12 +36,15 @@ export async function openOn<Opened>(
   const log = (level: 'info' | 'warn', message: string) =>
     onLog?.({ level, target: LOG_TARGET, message });
   const tried: string[] = [];
-  let last: Failure | undefined;
+  const failures: Failure[] = [];
   for await (const { gpu, ...next } of candidates(wish)) {
     const what = `${gpu.backend} ${gpu.index} (${gpu.name})`;
     if ('why' in next) {
-      tried.push(`${what}: ${next.why}`);
-      last = next.failure ?? last;
+      const { why, failure } = next;
+      // Of the model, which the CPU would say too.
+      if (failure !== undefined && !OF_THE_DEVICE.includes(failure.code)) return failure;
+      tried.push(`${what}: ${why}`);
+      if (failure !== undefined) failures.push(failure);
       continue;
     }
     const opened = await open({
@@ -46,20 +54,21 @@ export async function openOn<Opened>(
       mayFallBack: device === 'auto',
     });
     if (!isFailure(opened)) {
-      log('info', `Whisper runs on ${what}`);
+      log('info', `Whisper runs on ${opened.info.backend === 'cpu' ? 'the CPU' : what}`);
       return opened;
     }
     if (!OF_THE_DEVICE.includes(opened.code)) return opened;
     tried.push(`${what}: ${opened.message}`);
-    last = opened;
+    failures.push(opened);
   }
   if (device === 'auto') {
     if (tried.length > 0) log('warn', `Whisper runs on the CPU; tried: ${tried.join('; ')}`);
     else log('info', 'Whisper runs on the CPU: no addon for a GPU is installed');
     return open({ backend: 'cpu' });
   }
-  // What is wrong with the model, or with its size, says more than that no GPU can be had.
-  if (last !== undefined && last.code !== 'ERR_WORKER_FAILED') return last;
+  // That the model is too large for the only one says more than that it cannot be had.
+  const [only] = failures;
+  if (only?.code === 'ERR_OUT_OF_MEMORY' && tried.length === 1) return only;
   const wanted = device === 'gpu' ? "device: 'gpu'" : `device: ${JSON.stringify(device)}`;
   const what = tried.length > 0 ? tried.join('; ') : 'no addon for a GPU is installed';
   const message = `${wanted} cannot be had: ${what}. Use 'auto' or 'cpu', or see listDevices()`;

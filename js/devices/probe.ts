@@ -13,13 +13,15 @@ const LIST_MS = 30_000;
 const CHECK_MS = 120_000;
 /** Bounds both, on a machine that takes longer, or is in a hurry. */
 const OTHER_MS = Number(process.env.OPUSCRIBE_PROBE_TIMEOUT_MS) || undefined;
+/** How long one that was killed is waited for. */
+const UNKILLABLE_MS = 2000;
 /** What the known speech says. */
 const WORDS = 'ask what you can do for your country'.split(' ');
 /** Half of them, and no more besides: the smallest models hear all, a broken driver gives none. */
 const MOST_WRONG = WORDS.length / 2;
 
-/** What is not of the model, nor of the memory that others have at the moment. */
-const OF_THE_GPU = ['ERR_DEVICE_UNAVAILABLE', 'ERR_WORKER_FAILED'];
+/** What is not of the model, of a library that is missing, nor of the memory that others have just now. */
+const OF_THE_GPU = ['ERR_WORKER_FAILED'];
 
 /** What came of trying a GPU out with a model. */
 export interface Verdict {
@@ -46,9 +48,18 @@ export interface Trial {
 /** How a probe ended before its last answer. */
 interface End {
   why: string;
-  /** It never began, which is no verdict on the driver. */
-  isOurs?: boolean;
+  /** The driver did it. Whoever asked may have ended it too, or the system, for want of memory. */
+  isVerdict?: boolean;
 }
+
+/** What native code ends with that went wrong by itself. */
+const FAULTS = ['SIGSEGV', 'SIGABRT', 'SIGBUS', 'SIGILL', 'SIGFPE', 'SIGTRAP'];
+
+/** With this process they end too, whatever they are doing. */
+const running = new Set<{ kill(): void }>();
+process.once('exit', () => {
+  for (const child of running) child.kill();
+});
 
 /** The GPUs that a backend finds, or why it cannot be asked. */
 export async function askForGpus(
@@ -80,12 +91,14 @@ export async function check(
     if (answer.type === 'heard') heard = answer;
     if (answer.type === 'lanes') lanes = answer.lanes;
     if (answer.type === 'failed') failure = answer.failure;
-    return answer.type !== 'heard';
+    return answer.type === 'failed' || (answer.type === 'lanes' && answer.isLast);
   });
   const at = new Date().toISOString();
-  // What ends after that was one lane too many.
+  // What ends after that was one lane too many; those before it were worth it.
   if (heard !== undefined) return { ...judge(heard), lanes, at };
-  if (end?.isOurs) return { code: 'ERR_DEVICE_UNAVAILABLE', message: end.why };
+  if (end !== undefined && !end.isVerdict) {
+    return { code: 'ERR_DEVICE_UNAVAILABLE', message: end.why };
+  }
   if (failure !== undefined && !OF_THE_GPU.includes(failure.code)) return failure;
   return { works: false, reason: failure?.message ?? end?.why ?? 'it heard nothing', lanes: 1, at };
 }
@@ -132,6 +145,7 @@ function ask(
     let printed = '';
     let ended: End | undefined;
     let isDone = false;
+    let unkillable: NodeJS.Timeout | undefined;
     const child = start<Question, Answer>(MAIN, env, {
       onReport: (answer) => {
         if (!isDone && hear(answer)) finish();
@@ -147,14 +161,26 @@ function ask(
     });
     // Keeps this process alive, which the other one does not.
     const late = setTimeout(() => {
-      ended = { why: `it did not answer within ${limitMs / 1000} seconds` };
+      ended = {
+        why: `it did not answer within ${limitMs / 1000} seconds`,
+        // Less time than it has by itself proves nothing.
+        isVerdict: OTHER_MS === undefined,
+      };
       finish();
-      // One that a driver holds in the system cannot be killed.
-      setTimeout(() => resolve(ended), 2000).unref();
     }, limitMs);
+    running.add(child);
     function finish() {
       isDone = true;
       child.kill();
+      clearTimeout(late);
+      // One that a driver holds in the system cannot be killed. Until then this process stays.
+      unkillable = setTimeout(over, UNKILLABLE_MS);
+    }
+    function over() {
+      clearTimeout(late);
+      clearTimeout(unkillable);
+      running.delete(child);
+      resolve(ended);
     }
     child.send(question);
   });
@@ -164,9 +190,9 @@ function crashed({ code, signal }: Exit, printed: string): End {
   const last = printed.trim().split('\n').at(-1) ?? '';
   const said = last === '' ? '' : `: ${last}`;
   // Electron starts none before it is ready, for instance.
-  if (code === null && signal === null) {
-    return { why: `the probe cannot be started${said}`, isOurs: true };
-  }
+  if (code === null && signal === null) return { why: `the probe cannot be started${said}` };
   const how = signal === null ? `with code ${code}` : `by ${signal}`;
-  return { why: `the probe was ended ${how}${said}` };
+  // Windows has no signals, but status codes of errors.
+  const isVerdict = signal === null ? (code ?? 0) > 255 : FAULTS.includes(signal);
+  return { why: `the probe was ended ${how}${said}`, isVerdict };
 }

@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import type { EngineOptions } from '../../index.js';
 import type { Backend } from '../addons.js';
 import { isFailure, toFailure, unwrap } from '../error.js';
@@ -35,6 +36,15 @@ if (parentPort) {
 } else {
   process.on('message', (question: Question) => answer(question));
   process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+  watchParent();
+}
+
+/** A driver that hangs on this thread keeps it from hearing that nobody waits any more. */
+function watchParent(): void {
+  const watch = `
+    const parent = process.ppid;
+    setInterval(() => process.ppid === parent || process.kill(process.pid, 'SIGKILL'), 500);`;
+  new Worker(watch, { eval: true }).unref();
 }
 
 function tell(message: Answer): void {
@@ -80,9 +90,10 @@ async function check(question: Question & { type: 'check' }): Promise<void> {
       const found = await rate(next).catch(() => 0);
       if (found < best * WORTH_IT) break;
       [best, lanes] = [found, next];
+      tell({ type: 'lanes', lanes, isLast: false });
     }
   }
-  tell({ type: 'lanes', lanes });
+  tell({ type: 'lanes', lanes, isLast: true });
 }
 
 /** The text, and the time without what a first run compiles and allocates, or somebody else took. */

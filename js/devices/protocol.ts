@@ -11,8 +11,8 @@ export type Answer =
   | { type: 'listed'; gpus: NativeGpu[] }
   /** What the GPU made of the known speech, how long it took, and the CPU after it. */
   | ({ type: 'heard' } & Heard)
-  /** Windows at once that are worth it. The last answer. */
-  | { type: 'lanes'; lanes: number }
+  /** Windows at once that are worth it, as far as they have been tried. */
+  | { type: 'lanes'; lanes: number; isLast: boolean }
   | { type: 'failed'; failure: Failure };
 
 export interface Heard {

@@ -1,6 +1,5 @@
 // What is known of the GPUs of this machine: who is there, and who works.
 
-import { release } from 'node:os';
 import type { Failure, NativeGpu } from '../../index.js';
 import { GPU_BACKENDS, type GpuBackend, gpuAddon } from '../addons.js';
 import { isFailure } from '../error.js';
@@ -16,9 +15,6 @@ export interface Found {
 
 /** The GPUs of a backend, or why there are none. */
 export type Survey = { backend: GpuBackend; found: Found[] } | { backend: GpuBackend; why: string };
-
-/** A driver that could not be asked is asked again after a day. */
-const FAILURE_MS = 86_400_000;
 
 const verdicts = new VerdictFile();
 const surveys = new Map<GpuBackend, Promise<Survey>>();
@@ -47,19 +43,23 @@ export function survey(backend: GpuBackend, env: Environment = {}): Promise<Surv
 async function ask(backend: GpuBackend, env: Environment): Promise<Survey> {
   const addon = gpuAddon(backend);
   if (addon === undefined) return { backend, why: 'its addon is not installed' };
-  const driver: NativeGpu = { ...NOBODY, backend, driver: release() };
-  const key = gpuKey(driver, addon);
+  const key = verdictKey(gpuKey({ ...NOBODY, backend }, addon), '', env);
   const known = verdicts.get(key);
-  if (known?.reason !== undefined && Date.now() - Date.parse(known.at) < FAILURE_MS) {
-    return { backend, why: known.reason };
-  }
+  if (known?.reason !== undefined) return { backend, why: known.reason };
   const found = await askForGpus(backend, env);
   if (Array.isArray(found)) {
-    return { backend, found: found.map((gpu) => ({ gpu, key: gpuKey(gpu, addon) })) };
+    // Those with a memory of their own first, and the large ones of those.
+    const best = found.toSorted(
+      (one, other) =>
+        Number(one.integrated) - Number(other.integrated) || other.totalBytes - one.totalBytes,
+    );
+    return { backend, found: best.map((gpu) => ({ gpu, key: gpuKey(gpu, addon) })) };
   }
-  const { why, isOurs } = found;
-  if (isOurs) surveys.delete(backend);
-  else verdicts.set(key, { works: false, reason: why, lanes: 1, at: new Date().toISOString() });
+  const { why, isVerdict } = found;
+  // What is quick to fail is asked again the next time: it may be mended by then.
+  if (isVerdict) {
+    verdicts.set(key, { works: false, reason: why, lanes: 1, at: new Date().toISOString() });
+  } else surveys.delete(backend);
   return { backend, why };
 }
 
@@ -75,18 +75,20 @@ const NOBODY: NativeGpu = {
 
 /** The verdict that is known, or found out now. A failure is none: it is of the model, or of today. */
 export function verdictOn({ gpu, key }: Found, trial: Trial): Promise<Verdict | Failure> {
-  const whole = verdictKey(key, trial.model);
+  const whole = verdictKey(key, trial.model, trial.env);
   const known = verdicts.get(whole);
   if (known !== undefined) return Promise.resolve(known);
   const running = trials.get(whole);
   if (running !== undefined) return running;
   const backend = gpu.backend as GpuBackend;
-  const tried = check({ backend, index: gpu.index }, trial).then((verdict) => {
-    // Kept here too, for where the file cannot be written.
-    if (!isFailure(verdict)) verdicts.set(whole, verdict);
-    else trials.delete(whole);
-    return verdict;
-  });
+  const tried: Promise<Verdict | Failure> = check({ backend, index: gpu.index }, trial).then(
+    (verdict) => {
+      // Kept here too, for where the file cannot be written.
+      if (isFailure(verdict)) trials.delete(whole);
+      else if (trials.get(whole) === tried) verdicts.set(whole, verdict);
+      return verdict;
+    },
+  );
   trials.set(whole, tried);
   return tried;
 }

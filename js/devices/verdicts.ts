@@ -2,11 +2,19 @@
 // driver, the addon or the model is another.
 
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { threadId } from 'node:worker_threads';
 import type { NativeGpu } from '../../index.js';
 import { cacheFolder } from '../models.js';
+import type { Environment } from '../process/process.js';
 import type { Verdict } from './probe.js';
 
+/**
+ * One that fails is tried again after a day: it may have been another process that was in its way, and
+ * not every driver tells its version.
+ */
+const FAILURE_MS = 86_400_000;
 /** Behind these the oldest are forgotten: old drivers and models come to nothing. */
 const MOST = 64;
 
@@ -18,7 +26,10 @@ export class VerdictFile {
   }
 
   get(key: string): Verdict | undefined {
-    return this.#read()[key];
+    const known = this.#read()[key];
+    return known && (known.works || Date.now() - Date.parse(known.at) < FAILURE_MS)
+      ? known
+      : undefined;
   }
 
   /** Those on a GPU, with whichever model. */
@@ -33,7 +44,7 @@ export class VerdictFile {
     const kept = [...Object.entries(others), [key, verdict] as const].slice(-MOST);
     try {
       mkdirSync(dirname(this.#path), { recursive: true });
-      const next = `${this.#path}.${process.pid}`;
+      const next = `${this.#path}.${process.pid}.${threadId}`;
       writeFileSync(next, JSON.stringify(Object.fromEntries(kept), undefined, 2));
       renameSync(next, this.#path);
     } catch {}
@@ -57,14 +68,21 @@ export class VerdictFile {
   }
 }
 
-/** A GPU as it is known: what runs on it is another with another driver, or another addon. */
-export function gpuKey({ backend, name, driver }: NativeGpu, addon: string): string {
-  return [backend, name, driver, identity(addon)].join(' | ');
+/**
+ * A GPU as it is known: what runs on it is another with another driver, which may be the system's own,
+ * or with another addon.
+ */
+export function gpuKey({ backend, index, name, driver }: NativeGpu, addon: string): string {
+  return [`${backend} ${index}`, name, driver, release(), identity(addon)].join(' | ');
 }
 
-/** With a model, which may be too large, or of a type that one backend computes wrongly. */
-export function verdictKey(gpu: string, model: string): string {
-  return `${gpu} | ${identity(model)}`;
+/**
+ * With a model, which may be too large, or of a type that one backend computes wrongly; and in the
+ * environment of a process that has one of its own.
+ */
+export function verdictKey(gpu: string, model: string, env: Environment = {}): string {
+  const own = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  return [gpu, identity(model), ...own.sort()].join(' | ');
 }
 
 function identity(file: string): string {

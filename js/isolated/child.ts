@@ -92,6 +92,11 @@ export class Child {
     return this.#vitals;
   }
 
+  /** Windows that its GPU works on at once. */
+  get lanes(): number {
+    return this.#info?.gpu?.lanes ?? 1;
+  }
+
   get uptimeMs(): number {
     return performance.now() - this.#startedAt;
   }

@@ -125,12 +125,13 @@ function versions(info: EngineInfo | undefined): Record<string, string> {
 /** What Vulkan's and CUDA's libraries, ggml, C++, Rust and V8 say when they cannot go on without it. */
 const OUT_OF_MEMORY =
   /ErrorOutOf(Device|Host)Memory|out of memory|cudaMalloc failed|STATUS_ALLOC_FAILED|bad_alloc|memory allocation of (size )?\d+ (bytes )?failed|failed to allocate/i;
-/** Records before the end that can be about it. */
+/** What comes last is what it ended of: Vulkan also tells of a try that it went on without. */
 const LAST_RECORDS = 5;
+const LAST_CHARACTERS = 500;
 
 function isOutOfMemory({ printed, log }: Evidence): boolean {
   const errors = log.slice(-LAST_RECORDS).filter(({ level }) => level === 'error');
-  return [printed, ...errors.map(({ message }) => message)].some((said) =>
+  return [printed.slice(-LAST_CHARACTERS), ...errors.map(({ message }) => message)].some((said) =>
     OUT_OF_MEMORY.test(said),
   );
 }

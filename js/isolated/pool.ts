@@ -48,6 +48,8 @@ export interface PoolOptions {
 type Fields = Record<string, string | number>;
 
 const LOG_TARGET = 'opuscribe::isolated';
+/** Failures to start that another device may not suffer from. */
+const OF_THE_DEVICE = ['ERR_DEVICE_UNAVAILABLE', 'ERR_OUT_OF_MEMORY'];
 /** After so many crashes of a process that is not ready yet, a GPU is not tried again. */
 const MAX_GPU_STARTS = 2;
 
@@ -111,7 +113,16 @@ export class Pool implements Engine {
 
   get info(): EngineInfo {
     // Set by the first process that was ready, before anybody had this.
-    return this.#info as EngineInfo;
+    const info = this.#info as EngineInfo;
+    if (this.#device === info.device) return info;
+    const { gpu, ...rest } = info;
+    return { ...rest, backend: 'cpu', device: this.#device };
+  }
+
+  /** What a worker says now: its engine may have gone on on the CPU. */
+  get #device(): string {
+    const told = this.#workers.map(({ child }) => child?.vitals?.counters?.device);
+    return told.find((device) => device !== undefined) ?? (this.#info as EngineInfo).device;
   }
 
   get workers(): readonly Worker[] {
@@ -211,7 +222,7 @@ export class Pool implements Engine {
     for (let isGiven = true; isGiven; ) {
       able.sort((one, other) => one.jobs.size - other.jobs.size);
       isGiven = able.some((worker) => {
-        const job = this.#queue.next([...worker.jobs.values()]);
+        const job = this.#queue.next([...worker.jobs.values()], worker.child?.lanes);
         if (job) worker.run(job);
         return job !== undefined;
       });
@@ -244,7 +255,7 @@ export class Pool implements Engine {
     }
     const { code, message } = failure;
     this.#log('error', `a worker process cannot load its models: ${code}, ${message}`);
-    this.#fallBack(message);
+    if (OF_THE_DEVICE.includes(code)) this.#fallBack(message);
     this.#lastCrash = { code: 'ERR_WORKER_CRASHED', message: `${code}: ${message}` };
     this.#again(worker);
   }
@@ -345,7 +356,7 @@ export class Pool implements Engine {
       ...this.#tally.sums(living),
       timings: this.#tally.timings,
       modelBytes: living.reduce((sum, { modelBytes }) => sum + modelBytes, 0),
-      device: this.info.device,
+      device: this.#device,
     };
   }
 

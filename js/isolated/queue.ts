@@ -2,7 +2,10 @@
 
 import type { Job } from './job.js';
 
-/** Jobs of one priority that a process has at once: one in each of its stages, and one that waits. */
+/**
+ * Jobs of one priority that a process has at once: one in each of its stages, and one that waits. On a
+ * GPU with several lanes as many more as those are.
+ */
 const AT_ONCE = 4;
 
 export class Queue {
@@ -40,20 +43,22 @@ export class Queue {
    * when the process crashed; then it is a job like any other. While one waits nothing else is begun,
    * so that its turn comes, but what somebody waits for behind a long file.
    */
-  next(running: Job[]): Job | undefined {
+  next(running: Job[], lanes = 1): Job | undefined {
     if (running.some((job) => job.isSuspect)) return undefined;
     const [suspect] = this.#suspects;
     if (suspect !== undefined) {
       if (running.length === 0) return this.#suspects.shift();
       const isLong = suspect.isBatch && running.some(({ isBatch }) => isBatch);
-      return isLong ? take(this.#interactive, running, false) : undefined;
+      return isLong ? take(this.#interactive, running, false, lanes) : undefined;
     }
-    return take(this.#interactive, running, false) ?? take(this.#batch, running, true);
+    return (
+      take(this.#interactive, running, false, lanes) ?? take(this.#batch, running, true, lanes)
+    );
   }
 }
 
 /** Interactive jobs have places of their own, so that they pass batch jobs inside the process. */
-function take(from: Job[], running: Job[], isBatch: boolean): Job | undefined {
+function take(from: Job[], running: Job[], isBatch: boolean, lanes: number): Job | undefined {
   const count = running.filter((job) => job.isBatch === isBatch).length;
-  return count < AT_ONCE ? from.shift() : undefined;
+  return count < AT_ONCE + lanes - 1 ? from.shift() : undefined;
 }

@@ -318,6 +318,18 @@ impl From<&engine::EngineInfo> for EngineInfo {
     }
 }
 
+impl EngineInfo {
+    /// The same where the CPU has taken the place of the GPU.
+    pub fn on_cpu(self) -> Self {
+        Self {
+            backend: "cpu".to_owned(),
+            device: whisper::cpu_device(),
+            gpu: None,
+            ..self
+        }
+    }
+}
+
 impl From<&whisper::GpuMemory> for GpuInfo {
     fn from(from: &whisper::GpuMemory) -> Self {
         Self {

@@ -231,7 +231,12 @@ impl NativeTranscriber {
     /// Model, languages, device and versions.
     #[napi(getter)]
     pub fn info(&self) -> EngineInfo {
-        self.info.clone()
+        let info = self.info.clone();
+        if self.stats.snapshot().fell_back {
+            info.on_cpu()
+        } else {
+            info
+        }
     }
 
     /// Why the engine closed itself, if it has.

@@ -151,6 +151,18 @@ impl<Model: ?Sized> Supervised<Model> {
         }
     }
 
+    /// The model has worked, elsewhere than in a call.
+    pub fn worked(&mut self) {
+        self.failures = Failures::default();
+    }
+
+    /// The model was lost elsewhere than in a call; the next call finds another.
+    pub fn lose(&mut self) {
+        if self.model.is_some() {
+            self.discard("its model is lost");
+        }
+    }
+
     /// The model cannot be used any more; the next call finds another.
     fn discard(&mut self, why: &str) {
         let broken = self.model.take();
@@ -174,7 +186,9 @@ impl<Model: ?Sized> Supervised<Model> {
                     ErrorKind::WorkerFailed,
                     format!("the stage {} cannot be rebuilt; try again", self.name),
                 )
-                .caused_by(error))
+                .caused_by(error)
+                // Of a lane: what it is built on may be gone.
+                .with_broken_model())
             }
             Err(panic) => {
                 self.failed(&panic.what);

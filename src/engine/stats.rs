@@ -78,9 +78,9 @@ impl Stats {
         self.restarts.fetch_add(1, Relaxed);
     }
 
-    /// What recognizes is not what was loaded first.
-    pub fn fell_back(&self) {
-        self.fell_back.store(true, Relaxed);
+    /// Whether what recognized is not what was loaded first.
+    pub fn ran_elsewhere(&self, elsewhere: bool) {
+        self.fell_back.store(elsewhere, Relaxed);
     }
 
     pub fn decoded(&self, audio_ms: f64) {

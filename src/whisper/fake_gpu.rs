@@ -16,7 +16,7 @@ fn fault() -> Option<String> {
     std::env::var("OPUSCRIBE_FAULT_GPU").ok()
 }
 
-/// It alone, if it is wanted.
+/// It, if it is wanted; for `two` another beside it.
 pub fn gpus() -> Option<Vec<Gpu>> {
     let fault = fault()?;
     match fault.as_str() {
@@ -25,15 +25,18 @@ pub fn gpus() -> Option<Vec<Gpu>> {
         _ if LOST.load(Ordering::SeqCst) => return Some(Vec::new()),
         _ => {}
     }
-    Some(vec![Gpu {
-        index: 0,
+    let names = ["Fake GPU 9000", "Fake GPU 9500 Ti"];
+    let gpu = |(index, name): (usize, &&str)| Gpu {
+        index,
         backend: "vulkan",
-        name: "Fake GPU 9000".into(),
+        name: (*name).into(),
         driver: "fake 1.0".into(),
         integrated: false,
         total_bytes: 8 * GIB,
         free_bytes: if fault == "full" { GIB / 16 } else { 7 * GIB },
-    }])
+    };
+    let count = if fault == "two" { 2 } else { 1 };
+    Some(names.iter().enumerate().take(count).map(gpu).collect())
 }
 
 /// When a model is loaded there.

@@ -45,17 +45,34 @@ pub struct Gpu {
     pub free_bytes: u64,
 }
 
-/// Every GPU that the compiled backend finds, in the order in which whisper.cpp counts them. The
-/// first call loads the driver, which may crash or hang: call it where that costs nothing.
+/// Every GPU that the compiled backend finds, in the order in which whisper.cpp counts them. Loads the
+/// driver and asks each for its memory, which may crash or hang: call it where that costs nothing.
 #[must_use]
 pub fn gpus() -> Vec<Gpu> {
     #[cfg(feature = "faults")]
     if let Some(fake) = super::fake_gpu::gpus() {
         return fake;
     }
-    let Some(backend) = GPU_BACKEND else {
+    let devices = devices().into_iter().enumerate();
+    devices
+        .filter_map(|(index, device)| describe(index, device))
+        .collect()
+}
+
+/// The one with this index. The others are left alone: CUDA takes memory on each that is asked for its.
+pub fn gpu(index: usize) -> Option<Gpu> {
+    #[cfg(feature = "faults")]
+    if let Some(fake) = super::fake_gpu::gpus() {
+        return fake.into_iter().nth(index);
+    }
+    describe(index, *devices().get(index)?)
+}
+
+/// What whisper.cpp takes for GPUs.
+fn devices() -> Vec<sys::ggml_backend_dev_t> {
+    if GPU_BACKEND.is_none() {
         return Vec::new();
-    };
+    }
     // ggml would tell of its devices on the standard error output.
     whisper_rs::install_logging_hooks();
     // SAFETY: the registry is ggml's own, built on first use under its own lock.
@@ -63,51 +80,51 @@ pub fn gpus() -> Vec<Gpu> {
     (0..count)
         // SAFETY: the index is below the count, and a device lives as long as the process.
         .map(|index| unsafe { sys::ggml_backend_dev_get(index) })
-        .filter_map(|device| {
-            // SAFETY: a device of the registry.
-            let integrated = match unsafe { sys::ggml_backend_dev_type(device) } {
-                sys::ggml_backend_dev_type_GGML_BACKEND_DEVICE_TYPE_GPU => false,
-                sys::ggml_backend_dev_type_GGML_BACKEND_DEVICE_TYPE_IGPU => true,
-                _ => return None,
-            };
-            Some((device, integrated))
-        })
-        .enumerate()
-        .map(|(index, (device, integrated))| {
-            let (mut free, mut total) = (0, 0);
-            // SAFETY: a device of the registry, and two numbers to write.
-            unsafe { sys::ggml_backend_dev_memory(device, &raw mut free, &raw mut total) };
-            // SAFETY: a device of the registry.
-            let name = text(unsafe { sys::ggml_backend_dev_description(device) });
-            Gpu {
-                index,
-                backend,
-                driver: driver::version(&name),
-                name,
-                integrated,
-                total_bytes: total as u64,
-                free_bytes: free as u64,
-            }
-        })
+        .filter(|device| is_integrated(*device).is_some())
         .collect()
 }
 
-/// The GPU with this index, if it can be started.
+/// None for what is no GPU.
+fn is_integrated(device: sys::ggml_backend_dev_t) -> Option<bool> {
+    // SAFETY: a device of the registry.
+    match unsafe { sys::ggml_backend_dev_type(device) } {
+        sys::ggml_backend_dev_type_GGML_BACKEND_DEVICE_TYPE_GPU => Some(false),
+        sys::ggml_backend_dev_type_GGML_BACKEND_DEVICE_TYPE_IGPU => Some(true),
+        _ => None,
+    }
+}
+
+fn describe(index: usize, device: sys::ggml_backend_dev_t) -> Option<Gpu> {
+    let (mut free, mut total) = (0, 0);
+    // SAFETY: a device of the registry, and two numbers to write.
+    unsafe { sys::ggml_backend_dev_memory(device, &raw mut free, &raw mut total) };
+    // SAFETY: a device of the registry.
+    let name = text(unsafe { sys::ggml_backend_dev_description(device) });
+    Some(Gpu {
+        index,
+        backend: GPU_BACKEND?,
+        driver: driver::version(&name),
+        name,
+        integrated: is_integrated(device)?,
+        total_bytes: total as u64,
+        // Over its budget Vulkan counts below zero, which is a large number there.
+        free_bytes: if free > total { 0 } else { free as u64 },
+    })
+}
+
+/// The GPU with this index, or why there is none.
 pub fn find(index: usize) -> Result<Gpu> {
-    let mut gpus = gpus();
-    if index >= gpus.len() {
-        let found: Vec<&str> = gpus.iter().map(|gpu| gpu.name.as_str()).collect();
-        let what = match (GPU_BACKEND, found.as_slice()) {
+    gpu(index).ok_or_else(|| {
+        let what = match (GPU_BACKEND, devices().len()) {
             (None, _) => "this addon is without a GPU backend".to_owned(),
-            (Some(backend), []) => format!("{backend} finds no GPU"),
-            (Some(backend), found) => format!("{backend} finds only {}", found.join(", ")),
+            (Some(backend), 0) => format!("{backend} finds no GPU"),
+            (Some(backend), count) => format!("{backend} finds {count}, counted from 0"),
         };
-        return Err(Error::new(
+        Error::new(
             ErrorKind::DeviceUnavailable,
             format!("there is no GPU {index}: {what}; use 'auto' or 'cpu'"),
-        ));
-    }
-    Ok(gpus.swap_remove(index))
+        )
+    })
 }
 
 fn text(from: *const c_char) -> String {

@@ -22,6 +22,9 @@ const BATCH_TOKENS: u64 = 448;
 const PADDED_TOKENS: u64 = 512;
 /// What a driver and its libraries of products take for themselves: 0.3 to 0.5 GB with CUDA.
 const DRIVER_BYTES: u64 = 384 * MIB;
+/// What each lane but the first takes besides its state: cuBLAS has a workspace for each.
+const LANE_BYTES: u64 = 64 * MIB;
+const LANES_TO_A_SPARE: u64 = 4;
 
 /// A GPU in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,11 +63,18 @@ pub fn state_bytes(file: &ModelFile) -> u64 {
     caches + convolution + encoder + cross + decoder
 }
 
-/// The model with so many lanes. With more than one, another state is kept for those that need one
-/// of their own.
+/// The model with so many lanes. With more than one, the thread that owns it has a state too.
 pub fn model_bytes(file: &ModelFile, lanes: usize) -> u64 {
-    let states = if lanes > 1 { lanes as u64 + 1 } else { 1 };
-    file.bytes + states * state_bytes(file)
+    let lanes = lanes as u64;
+    let states = if lanes > 1 { lanes + 1 } else { 1 };
+    file.bytes + states * state_bytes(file) + (lanes - 1) * LANE_BYTES
+}
+
+/// What must be free for it. A window that is decoded with beams, or drawn, has another state for
+/// itself, which one in so many lanes may need at once.
+fn needed_bytes(file: &ModelFile, lanes: usize) -> u64 {
+    let spare = 1 + lanes as u64 / LANES_TO_A_SPARE;
+    model_bytes(file, lanes) + spare * state_bytes(file) + DRIVER_BYTES
 }
 
 /// As many of the lanes as fit into what is free; fails where not one does.
@@ -73,7 +83,7 @@ pub fn fitting(file: &ModelFile, lanes: usize, gpu: &Gpu) -> Result<usize> {
     if gpu.total_bytes == 0 {
         return Ok(lanes);
     }
-    let needed = |lanes| model_bytes(file, lanes) + DRIVER_BYTES;
+    let needed = |lanes| needed_bytes(file, lanes);
     let fit = (1..=lanes)
         .rev()
         .find(|lanes| needed(*lanes) <= gpu.free_bytes);
@@ -158,12 +168,15 @@ mod tests {
     #[test]
     fn there_are_no_more_lanes_than_fit() {
         let large = model(3_095_033_483, 1280, 20, 32, 51_866);
-        // Each takes a state, and several one more.
-        let state = state_bytes(&large);
-        for (lanes, states) in [(1, 1), (1, 2), (2, 3), (3, 4), (8, 9), (8, 20)] {
-            let free = large.bytes + DRIVER_BYTES + states * state;
-            assert_eq!(fitting(&large, 8, &gpu(free)).unwrap(), lanes, "{states}");
+        for lanes in [1, 2, 3, 7, 8] {
+            let needed = needed_bytes(&large, lanes);
+            assert_eq!(fitting(&large, 8, &gpu(needed)).unwrap(), lanes);
+            let fewer = fitting(&large, 8, &gpu(needed - 1));
+            assert_eq!(fewer.unwrap_or(0), lanes - 1);
         }
+        // A state each, that of the owner, and three for windows that need one of their own.
+        let extra = needed_bytes(&large, 8) - large.bytes - DRIVER_BYTES - 7 * LANE_BYTES;
+        assert_eq!(extra, (8 + 1 + 3) * state_bytes(&large));
     }
 
     #[test]

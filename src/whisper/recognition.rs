@@ -28,7 +28,9 @@ impl Recognizer for Whisper {
     ) -> Result<Recognition> {
         let model = Arc::clone(self.model());
         let failed = |error: Error| match error.kind() {
-            ErrorKind::WorkerFailed | ErrorKind::OutOfMemory => model.failure(error),
+            ErrorKind::WorkerFailed | ErrorKind::OutOfMemory if cancel.cause().is_none() => {
+                model.failure(error)
+            }
             _ => error,
         };
         self.hear_all(window, request, cancel).map_err(failed)

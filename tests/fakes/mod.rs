@@ -193,7 +193,7 @@ impl EchoRecognizer {
             self.script.in_use.store(false, Ordering::SeqCst);
             panic!("the recognizer broke on purpose");
         }
-        if word == "w55" {
+        if word == "w99" {
             let lost = Error::new(ErrorKind::WorkerFailed, "the GPU is lost on purpose");
             return Err(lost.with_broken_model());
         }

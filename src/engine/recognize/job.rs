@@ -101,7 +101,7 @@ impl Recognizing {
         &mut self,
         recognizer: &mut Supervised<dyn Recognizer>,
         prompt: Option<&str>,
-        urgency: &Urgency,
+        urgency: Option<&Urgency>,
         stats: &Stats,
     ) -> Result<()> {
         let flow = Arc::clone(&self.flow);
@@ -115,10 +115,8 @@ impl Recognizing {
         let took_ms = elapsed_ms(started);
         self.inference_ms += took_ms;
         stats.recognized(took_ms);
-        if let Some(device) = &self.device
-            && *device != self.ticket.engine.recognizer.device
-        {
-            stats.fell_back();
+        if let Some(device) = &self.device {
+            stats.ran_elsewhere(*device != self.ticket.engine.recognizer.device);
         }
         outcome
     }
@@ -128,17 +126,16 @@ impl Recognizing {
         &mut self,
         recognizer: &mut Supervised<dyn Recognizer>,
         prompt: Option<&str>,
-        urgency: &Urgency,
+        urgency: Option<&Urgency>,
     ) -> Result<()> {
         let Some(growing) = &mut self.growing else {
             return Ok(());
         };
         let interim = growing.interim();
-        let cancel = if interim.rehearses {
+        let cancel = match urgency {
+            Some(urgency) if !interim.rehearses => urgency.until_urgent(&interim.cancel),
             // What is more urgent may be its own final text, which it is about to be.
-            interim.cancel.clone()
-        } else {
-            urgency.until_urgent(&interim.cancel)
+            _ => interim.cancel.clone(),
         };
         let mut request = request(&self.ticket, self.language, prompt, &interim.speech);
         if !interim.rehearses {

@@ -19,7 +19,8 @@ pub(super) struct Turn {
     pub job: Box<Recognizing>,
     /// What goes before it.
     pub prompt: Option<String>,
-    pub urgency: Urgency,
+    /// What an interim gives way to.
+    pub urgency: Option<Urgency>,
 }
 
 /// A job that has had its turn.
@@ -39,7 +40,7 @@ impl Turn {
             prompt,
             urgency,
         } = self;
-        let outcome = job.turn(recognizer, prompt.as_deref(), &urgency, stats);
+        let outcome = job.turn(recognizer, prompt.as_deref(), urgency.as_ref(), stats);
         Done {
             key: job.flow.key,
             stream: job.stream(),
@@ -56,6 +57,10 @@ pub(crate) struct Lanes {
     back: Receiver<Done>,
     /// Turns that are under way.
     running: usize,
+    /// The model failed one of them for good.
+    is_broken: bool,
+    /// Lanes are to begin again when there is another.
+    is_waiting: bool,
     own: Supervised<dyn Recognizer>,
 }
 
@@ -71,21 +76,26 @@ impl Lanes {
             threads: None,
             back: never(),
             running: 0,
+            is_broken: false,
+            is_waiting: false,
             own,
         };
-        let wanted = lanes.own.peek(Recognizer::lanes);
-        let Ok(Some(whisper::Lanes { count, build })) = wanted else {
-            return lanes;
-        };
+        if let Ok(Some(wanted)) = lanes.own.peek(Recognizer::lanes) {
+            lanes.begin(&wanted, stats);
+        }
+        lanes
+    }
+
+    fn begin(&mut self, wanted: &whisper::Lanes, stats: &Arc<Stats>) {
         let (turns, waiting) = unbounded::<Turn>();
         let (done, back) = unbounded();
-        lanes.back = back;
-        let threads = lanes.threads.insert(Threads {
+        self.back = back;
+        let threads = self.threads.insert(Threads {
             turns,
             lanes: Vec::new(),
         });
-        for number in 0..count {
-            match lane(&lanes.own, &build, &waiting, &done, stats) {
+        for number in 0..wanted.count {
+            match lane(&self.own, &wanted.build, &waiting, &done, stats) {
                 Ok(lane) => threads.lanes.push(lane),
                 Err(error) => {
                     tracing::warn!(lanes = number, "no more lanes than these: {error}");
@@ -95,9 +105,32 @@ impl Lanes {
         }
         // One alone does nothing that this thread does not.
         if threads.lanes.len() < 2 {
-            lanes.end();
+            self.end();
         }
-        lanes
+    }
+
+    /// The model that all share is lost: once none is at work any more they end, the next turn loads
+    /// another on this thread, and behind that they begin again.
+    pub(super) fn mend(&mut self, stats: &Arc<Stats>) {
+        if self.is_broken && self.running == 0 {
+            self.end();
+            self.back = never();
+            self.own.lose();
+            (self.is_broken, self.is_waiting) = (false, true);
+        }
+        if self.is_waiting
+            && let Ok(wanted) = self.own.peek(Recognizer::lanes)
+        {
+            self.is_waiting = false;
+            if let Some(wanted) = wanted {
+                self.begin(&wanted, stats);
+            }
+        }
+    }
+
+    /// Whether an interim is in the way of what is more urgent: with several lanes one is soon free.
+    pub(super) fn is_alone(&self) -> bool {
+        self.threads.is_none()
     }
 
     /// Their states go before the context.
@@ -124,7 +157,7 @@ impl Lanes {
     /// Whether no other turn can be started at the moment.
     pub(super) fn is_full(&self) -> bool {
         let threads = self.threads.as_ref();
-        threads.is_some_and(|threads| self.running >= threads.lanes.len())
+        threads.is_some_and(|threads| self.is_broken || self.running >= threads.lanes.len())
     }
 
     /// Gives a job its turn: it comes back at once, or later.
@@ -153,6 +186,10 @@ impl Lanes {
     /// Counts one that has come back.
     pub(super) fn returned(&mut self, done: Done) -> Done {
         self.running -= 1;
+        match &done.outcome {
+            Ok(()) => self.own.worked(),
+            Err(error) => self.is_broken |= error.breaks_model(),
+        }
         done
     }
 }
@@ -188,7 +225,7 @@ fn lane(
                         key,
                         stream,
                         job: None,
-                        outcome: Ok(()),
+                        outcome: Err(Error::closed()),
                     });
                 });
                 let had = turn.run(&mut recognizer, &stats);

@@ -4,6 +4,7 @@ mod job;
 mod lanes;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 pub(crate) use lanes::Lanes;
 
@@ -25,7 +26,7 @@ pub(crate) enum Task {
 }
 
 /// Runs until the stage before is gone and its last job is done.
-pub(crate) fn run(inbox: Inbox, lanes: Lanes, stats: &Stats) {
+pub(crate) fn run(inbox: Inbox, lanes: Lanes, stats: &Arc<Stats>) {
     let mut stage = Stage {
         inbox,
         jobs: HashMap::new(),
@@ -58,10 +59,11 @@ pub(crate) fn run(inbox: Inbox, lanes: Lanes, stats: &Stats) {
             stage.take(message);
         }
         stage.drop_given_up();
+        lanes.mend(stats);
         if lanes.is_full() {
             continue;
         }
-        if let Some(turn) = stage.next_turn()
+        if let Some(turn) = stage.next_turn(lanes.is_alone())
             && let Some(done) = lanes.start_turn(turn, stats)
         {
             stage.come_back(done);
@@ -127,7 +129,7 @@ impl Stage {
     }
 
     /// The job whose turn it is leaves the stage until it has had it.
-    fn next_turn(&mut self) -> Option<Turn> {
+    fn next_turn(&mut self, is_alone: bool) -> Option<Turn> {
         loop {
             let (key, ()) = self.queue.pop()?;
             let mut job = self.jobs.remove(&key)?;
@@ -144,7 +146,7 @@ impl Stage {
             let prompt = self.previous.prompt(job.ticket.live.as_ref(), initial);
             return Some(Turn {
                 prompt,
-                urgency: self.inbox.urgency(),
+                urgency: is_alone.then(|| self.inbox.urgency()),
                 job,
             });
         }

@@ -97,7 +97,7 @@ impl Model {
     pub fn info(&self) -> RecognizerInfo {
         let mut info = self.info.clone();
         if let (Some((before, _)), Some(gpu)) = (&self.on, &mut info.gpu) {
-            let now = gpu::gpus().into_iter().nth(before.index);
+            let now = gpu::gpu(before.index);
             gpu.used_bytes = now.map_or(0, |now| before.free_bytes.saturating_sub(now.free_bytes));
         }
         info
@@ -109,7 +109,11 @@ impl Model {
         let Some((gpu, state_bytes)) = &self.on else {
             return error;
         };
-        let now = gpu::gpus().into_iter().nth(gpu.index);
+        // A state of its own for one window: the others have theirs.
+        if error.kind() == ErrorKind::OutOfMemory {
+            return gpu_memory::exhausted(gpu).caused_by(error);
+        }
+        let now = gpu::gpu(gpu.index);
         let short = now.is_some_and(|now| now.total_bytes > 0 && now.free_bytes < *state_bytes);
         if short {
             return gpu_memory::exhausted(gpu)
