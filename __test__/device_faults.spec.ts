@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import {
   type Device,
@@ -143,6 +143,23 @@ describe('a GPU', { skip }, () => {
     assert.equal(Object.values(verdicts())[0]?.at, at);
   });
 
+  it('is tried by one process, however many start at once', async () => {
+    its('works');
+    // Left by one that was killed.
+    writeFileSync(join(folder, 'devices.lock'), '999999999');
+    const source = `require('opuscribe').listDevices({ model: 'tiny.en' })
+      .then(([{ verdict }]) => console.log(verdict.works, verdict.at));`;
+    const tried = async () => {
+      const child = spawn(process.execPath, ['-e', source], { cwd: join(__dirname, '..') });
+      const [said] = await once(child.stdout.setEncoding('utf8'), 'data');
+      return said.trim();
+    };
+    const said = await Promise.all([tried(), tried(), tried()]);
+    assert.match(said[0], /^true 2/);
+    assert.deepEqual(said, [said[0], said[0], said[0]]);
+    assert.ok(!existsSync(join(folder, 'devices.lock')));
+  });
+
   it('is taken by auto where it is faster than the CPU, with the lanes that were worth it', async () => {
     its('works');
     await listDevices({ model });
@@ -189,6 +206,28 @@ describe('a GPU', { skip }, () => {
     }
     // Each has a verdict of its own, and the second has not spoken for the first.
     assert.equal(Object.keys(verdicts()).length, 2);
+  });
+
+  it('is where the environment says, if the options do not', async () => {
+    its('works');
+    const { OPUSCRIBE_ADDONS: addons = '' } = process.env;
+    try {
+      process.env.OPUSCRIBE_ADDONS = relative(process.cwd(), addons);
+      process.env.OPUSCRIBE_DEVICE = 'vulkan:0';
+      const said = await Transcriber.open({ model });
+      assert.equal(said.info.backend, 'vulkan');
+      await said.close();
+      const asked = await Transcriber.open({ model, device: 'cpu' });
+      assert.equal(asked.info.backend, 'cpu');
+      await asked.close();
+      process.env.OPUSCRIBE_DEVICE = 'vulkan:7';
+      await assert.rejects(Transcriber.open({ model }), { code: 'ERR_DEVICE_UNAVAILABLE' });
+      process.env.OPUSCRIBE_DEVICE = 'abacus';
+      await assert.rejects(Transcriber.open({ model }), { code: 'ERR_INVALID_ARGUMENT' });
+    } finally {
+      process.env.OPUSCRIBE_ADDONS = addons;
+      delete process.env.OPUSCRIBE_DEVICE;
+    }
   });
 
   for (const [fault, reason] of [

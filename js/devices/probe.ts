@@ -155,8 +155,7 @@ function ask(
       },
       onExit: (exit) => {
         if (!isDone) ended = crashed(exit, printed);
-        clearTimeout(late);
-        resolve(ended);
+        over();
       },
     });
     // Keeps this process alive, which the other one does not.

@@ -81,8 +81,10 @@ export function verdictOn({ gpu, key }: Found, trial: Trial): Promise<Verdict | 
   const running = trials.get(whole);
   if (running !== undefined) return running;
   const backend = gpu.backend as GpuBackend;
-  const tried: Promise<Verdict | Failure> = check({ backend, index: gpu.index }, trial).then(
-    (verdict) => {
+  const tried: Promise<Verdict | Failure> = verdicts.alone<Verdict | Failure>(
+    () => verdicts.get(whole),
+    async () => {
+      const verdict = await check({ backend, index: gpu.index }, trial);
       // Kept here too, for where the file cannot be written.
       if (isFailure(verdict)) trials.delete(whole);
       else if (trials.get(whole) === tried) verdicts.set(whole, verdict);

@@ -4,6 +4,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
 import type { NativeGpu } from '../../index.js';
 import { cacheFolder } from '../models.js';
@@ -15,6 +16,10 @@ import type { Verdict } from './probe.js';
  * not every driver tells its version.
  */
 const FAILURE_MS = 86_400_000;
+/** How often it is looked whether another process is done. */
+const LOOK_MS = 100;
+/** Longer than any trial takes. */
+const LONGEST_MS = 300_000;
 /** Behind these the oldest are forgotten: old drivers and models come to nothing. */
 const MOST = 64;
 
@@ -50,6 +55,20 @@ export class VerdictFile {
     } catch {}
   }
 
+  /**
+   * Runs `work` while no other process does: two that try GPUs out would be in each other's way. What
+   * is `known` meanwhile need not be found out again.
+   */
+  async alone<Value>(known: () => Value | undefined, work: () => Promise<Value>): Promise<Value> {
+    const lock = join(cacheFolder(), 'devices.lock');
+    while (!take(lock)) await sleep(LOOK_MS);
+    try {
+      return known() ?? (await work());
+    } finally {
+      rmSync(lock, { force: true });
+    }
+  }
+
   clear(): void {
     rmSync(this.#path, { force: true });
   }
@@ -65,6 +84,35 @@ export class VerdictFile {
     } catch {
       return {};
     }
+  }
+}
+
+/** Whether the lock is this process's now. */
+function take(lock: string): boolean {
+  try {
+    mkdirSync(dirname(lock), { recursive: true });
+    writeFileSync(lock, String(process.pid), { flag: 'wx' });
+    return true;
+  } catch (error) {
+    // Where nothing can be written, nobody can be kept out.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') return true;
+    if (!isHeld(lock)) rmSync(lock, { force: true });
+    return false;
+  }
+}
+
+/** Whoever has it may have been killed. */
+function isHeld(lock: string): boolean {
+  try {
+    if (Date.now() - statSync(lock).mtimeMs > LONGEST_MS) return false;
+    const holder = Number(readFileSync(lock, 'utf8'));
+    // It is about to be written.
+    if (holder === 0) return true;
+    process.kill(holder, 0);
+    return true;
+  } catch (error) {
+    // One that has just gone is taken with the next look, and not taken away from the next holder.
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
 }
 
