@@ -72,6 +72,8 @@ async function check(question: Question & { type: 'check' }): Promise<void> {
   const engine = await open({ gpu }, backend);
   const { text, ms: gpuMs } = await hear(engine, packets);
   await engine.close(false);
+  // Whatever becomes of the rest: that is not the GPU's.
+  tell({ type: 'heard', text, gpuMs });
   const cpu = await open({}, 'cpu');
   const { text: cpuText, ms: cpuMs } = await hear(cpu, packets);
   await cpu.close(false);

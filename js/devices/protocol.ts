@@ -9,7 +9,7 @@ export type Question =
 
 export type Answer =
   | { type: 'listed'; gpus: NativeGpu[] }
-  /** What the GPU made of the known speech, how long it took, and the CPU after it. */
+  /** What the GPU made of the known speech, and how long it took; told again with the CPU's. */
   | ({ type: 'heard' } & Heard)
   /** Windows at once that are worth it, as far as they have been tried. */
   | { type: 'lanes'; lanes: number; isLast: boolean }
@@ -18,6 +18,6 @@ export type Answer =
 export interface Heard {
   text: string;
   gpuMs: number;
-  cpuText: string;
-  cpuMs: number;
+  cpuText?: string;
+  cpuMs?: number;
 }
