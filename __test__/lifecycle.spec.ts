@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { join } from 'node:path';
 import { it } from 'node:test';
 import { describeEach, type Kind } from './kinds';
+import { clean, type Ended, runScript } from './script';
 
 /** What every script begins with: `open()`, and a job that tells when Whisper is at work. */
 const prelude = ({ isolated }: Kind) => `
@@ -17,34 +16,10 @@ const prelude = ({ isolated }: Kind) => `
   });
 `;
 
-interface Ended {
-  code: number | null;
-  signal: string | null;
-  stdout: string;
-  stderr: string;
-}
-
-/** Runs a script in a process of its own. One that hangs is killed, and fails by its signal. */
+/** Runs a script in a process of its own. */
 function runAs(kind: Kind, body: string, flags: string[]): Promise<Ended> {
-  return new Promise((resolve) => {
-    const source = `${prelude(kind)}\n(async () => {${body}})();`;
-    const child = spawn(process.execPath, [...flags, '-e', source], {
-      cwd: join(__dirname, '..'),
-      timeout: 120_000,
-      killSignal: 'SIGKILL',
-    });
-    let [stdout, stderr] = ['', ''];
-    child.stdout.on('data', (text) => {
-      stdout += text;
-    });
-    child.stderr.on('data', (text) => {
-      stderr += text;
-    });
-    child.on('close', (code, signal) => resolve({ code, signal, stdout: stdout.trim(), stderr }));
-  });
+  return runScript(`${prelude(kind)}\n(async () => {${body}})();`, flags);
 }
-
-const clean = (stdout = ''): Ended => ({ code: 0, signal: null, stdout, stderr: '' });
 
 describeEach('a process ends as the program asked, without a word from native code', (kind) => {
   const run = (body: string, flags: string[] = []) => runAs(kind, body, flags);

@@ -3,7 +3,6 @@
 // builds it and brings the rest. Short: lavapipe takes as long as the audio lasts.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +11,7 @@ import { listDevices, Transcriber } from 'opuscribe';
 import { IsolatedTranscriber } from 'opuscribe/isolated';
 import { modelsFolder } from '../js/models';
 import { packets, recording } from './fixtures';
+import { clean, runScript } from './script';
 import { wordErrors } from './wer';
 
 const model = 'tiny.en';
@@ -118,9 +118,8 @@ describe('Whisper on Vulkan', { skip }, () => {
           ${body}
           console.log('ended');
         })();`;
-      const ended = await run(source);
-      const stdout = how.startsWith('process.exit') ? '' : 'ended';
-      assert.deepEqual(ended, { code: 0, signal: null, stdout, stderr: '' });
+      const ended = await runScript(source, [], 300_000);
+      assert.deepEqual(ended, clean(how.startsWith('process.exit') ? '' : 'ended'));
     });
   }
 });
@@ -141,22 +140,4 @@ function inWorker(): string {
     await new Promise((resolve) => worker.once('message', resolve));
     await worker.terminate();
     await transcriber.close();`;
-}
-
-function run(source: string) {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['-e', source], {
-      cwd: join(__dirname, '..'),
-      timeout: 300_000,
-      killSignal: 'SIGKILL',
-    });
-    let [stdout, stderr] = ['', ''];
-    child.stdout.on('data', (text) => {
-      stdout += text;
-    });
-    child.stderr.on('data', (text) => {
-      stderr += text;
-    });
-    child.on('close', (code, signal) => resolve({ code, signal, stdout: stdout.trim(), stderr }));
-  });
 }
