@@ -92,15 +92,17 @@ describe('a GPU', { skip }, () => {
     const { info } = transcriber;
     assert.equal(info.backend, 'vulkan');
     assert.equal(info.device, 'vulkan 0: Fake GPU 9000');
-    const { estimatedBytes = 0, ...gpu } = info.gpu ?? {};
+    const { estimatedBytes = 0, lanes = 0, ...gpu } = info.gpu ?? {};
+    // As many as were worth it on this machine's processor, which it is.
+    assert.ok(lanes >= 1);
     assert.deepEqual(gpu, {
       index: 0,
-      lanes: 1,
       driver: 'fake 1.0',
       totalBytes: 8 * 1024 ** 3,
       usedBytes: 0,
     });
-    assert.ok(estimatedBytes > info.modelBytes && estimatedBytes < 5 * info.modelBytes);
+    assert.ok(estimatedBytes > info.modelBytes);
+    assert.ok(estimatedBytes < (5 + 4 * (lanes - 1)) * info.modelBytes);
     const transcript = await transcriber.transcribe(list);
     assert.match(transcript.text, /full hour/);
     assert.equal(transcript.device, info.device);
@@ -388,13 +390,14 @@ describe('a GPU', { skip }, () => {
   });
 });
 
-/** Processes of this program that try a GPU out, whoever has started them. */
+/** Processes of this very package that try a GPU out, whoever has started them. */
 function probes(): string[] {
+  const main = join(__dirname, '..', 'dist', 'devices', 'probe_main.js');
   if (!existsSync('/proc')) return [];
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   return pids.filter((pid) => {
     try {
-      return /probe_main/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(main);
     } catch {
       return false;
     }
