@@ -210,6 +210,18 @@ describe('a GPU', { skip }, () => {
     assert.equal(Object.keys(verdicts()).length, 2);
   });
 
+  it('is used where nothing can be remembered', async () => {
+    its('works');
+    for (const cache of ['/proc/nope', '/dev/null/x']) {
+      process.env.OPUSCRIBE_CACHE = cache;
+      listDevices.clearVerdicts();
+      const transcriber = await Transcriber.open({ model, device: 'gpu' });
+      assert.equal(transcriber.info.backend, 'vulkan');
+      await transcriber.close();
+    }
+    process.env.OPUSCRIBE_CACHE = folder;
+  });
+
   it('is where the environment says, if the options do not', async () => {
     its('works');
     const { OPUSCRIBE_ADDONS: addons = '' } = process.env;
@@ -225,7 +237,10 @@ describe('a GPU', { skip }, () => {
       process.env.OPUSCRIBE_DEVICE = 'vulkan:7';
       await assert.rejects(Transcriber.open({ model }), { code: 'ERR_DEVICE_UNAVAILABLE' });
       process.env.OPUSCRIBE_DEVICE = 'abacus';
-      await assert.rejects(Transcriber.open({ model }), { code: 'ERR_INVALID_ARGUMENT' });
+      await assert.rejects(Transcriber.open({ model }), {
+        code: 'ERR_INVALID_ARGUMENT',
+        message: /OPUSCRIBE_DEVICE is 'abacus'; expected auto, gpu, cpu/,
+      });
     } finally {
       process.env.OPUSCRIBE_ADDONS = addons;
       delete process.env.OPUSCRIBE_DEVICE;

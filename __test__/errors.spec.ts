@@ -104,6 +104,8 @@ describeEach('opening', (kind) => {
       [{ model, device: 'tpu' }, /device is 'tpu'/],
       [{ model, device: { backend: 'abacus' } }, /device.backend is 'abacus'/],
       [{ model, device: 1 }, /device is a number/],
+      [{ model, device: null }, /device is null/],
+      [{ model, device: { backend: 'vulkan', name: '' } }, /device.name is empty/],
       [{ model, device: { backend: 'vulkan', index: -1 } }, /device.index is -1/],
       [{ model, device: { backend: 'vulkan', index: '0' } }, /device.index is a string/],
       [{ model, device: { backend: 'vulkan', name: 1 } }, /device.name is a number/],

@@ -25,7 +25,12 @@ export function beside(name: string, folder = BESIDE): string | undefined {
   return platform !== undefined && existsSync(file) ? file : undefined;
 }
 
+/** Where addons for GPUs are looked for. */
+export function gpuFolder(): string {
+  return resolve(process.env.OPUSCRIBE_ADDONS || BESIDE);
+}
+
 /** Where the addon for a GPU is, if it is installed: beside the others, or in `OPUSCRIBE_ADDONS`. */
 export function gpuAddon(backend: GpuBackend): string | undefined {
-  return beside(backend, resolve(process.env.OPUSCRIBE_ADDONS || BESIDE));
+  return beside(backend, gpuFolder());
 }

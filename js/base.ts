@@ -191,7 +191,7 @@ export function opening({ onLog, device: asked, ...options }: TranscriberOptions
     throw invalidArgument(`onLog is ${describe(onLog)}; expected a function`);
   }
   checkVad(options.vad);
-  const device = asked ?? defaultDevice();
+  const device = asked === undefined ? defaultDevice() : asked;
   checkDevice(device);
   const model = resolveModel(options.model);
   const onnxRuntime = onnxRuntimePath();

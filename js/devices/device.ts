@@ -28,9 +28,14 @@ export interface Place {
  */
 export function defaultDevice(): unknown {
   const said = process.env.OPUSCRIBE_DEVICE || 'auto';
-  if (said === 'auto' || said === 'gpu' || said === 'cpu') return said;
-  const [backend, index] = said.split(':');
-  return { backend, ...(index !== undefined && { index: Number(index) }) };
+  const [, whole, backend, index] =
+    /^(?:(auto|gpu|cpu)|(cuda|vulkan|metal)(?::(\d+))?)$/.exec(said) ?? [];
+  if (whole !== undefined) return whole;
+  if (backend !== undefined) return { backend, ...(index !== undefined && { index: +index }) };
+  throw invalidArgument(
+    `OPUSCRIBE_DEVICE is '${said}'; expected auto, gpu, cpu, cuda, vulkan or metal, the last three ` +
+      'perhaps with an index, such as vulkan:1',
+  );
 }
 
 /** Throws for what is none. */
@@ -55,6 +60,8 @@ export function checkDevice(device: unknown): asserts device is Device {
     );
   }
   if (name !== undefined && (typeof name !== 'string' || name === '')) {
-    throw invalidArgument(`device.name is ${describe(name)}; expected a part of a GPU's name`);
+    throw invalidArgument(
+      `device.name is ${name === '' ? 'empty' : describe(name)}; expected a part of a GPU's name`,
+    );
   }
 }

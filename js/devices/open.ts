@@ -1,7 +1,7 @@
 // Opens an engine on the device that was asked for, or on the best that works.
 
 import type { EngineInfo, Failure, LogRecord } from '../../index.js';
-import type { GpuBackend } from '../addons.js';
+import { type GpuBackend, gpuFolder } from '../addons.js';
 import { isFailure } from '../error.js';
 import type { Environment } from '../process/process.js';
 import type { Device, Place } from './device.js';
@@ -63,14 +63,14 @@ export async function openOn<Opened extends { info: EngineInfo }>(
   }
   if (device === 'auto') {
     if (tried.length > 0) log('warn', `Whisper runs on the CPU; tried: ${tried.join('; ')}`);
-    else log('info', 'Whisper runs on the CPU: no addon for a GPU is installed');
+    else log('info', `Whisper runs on the CPU: ${nothing()}`);
     return open({ backend: 'cpu' });
   }
   // That the model is too large for the only one says more than that it cannot be had.
   const [only] = failures;
   if (only?.code === 'ERR_OUT_OF_MEMORY' && tried.length === 1) return only;
   const wanted = device === 'gpu' ? "device: 'gpu'" : `device: ${JSON.stringify(device)}`;
-  const what = tried.length > 0 ? tried.join('; ') : 'no addon for a GPU is installed';
+  const what = tried.length > 0 ? tried.join('; ') : nothing();
   const message = `${wanted} cannot be had: ${what}. Use 'auto' or 'cpu', or see listDevices()`;
   return { code: 'ERR_DEVICE_UNAVAILABLE', message };
 
@@ -100,6 +100,10 @@ export async function openOn<Opened extends { info: EngineInfo }>(
       }
     }
   }
+}
+
+function nothing(): string {
+  return `no addon for a GPU is installed in '${gpuFolder()}'`;
 }
 
 /** By more than chance, and by more than it is worth to leave the CPU to others. */

@@ -12,7 +12,7 @@ const LIST_MS = 30_000;
 /** Shaders may be compiled on the first run. */
 const CHECK_MS = 120_000;
 /** Bounds both, on a machine that takes longer, or is in a hurry. */
-const OTHER_MS = Number(process.env.OPUSCRIBE_PROBE_TIMEOUT_MS) || undefined;
+const OTHER_MS = milliseconds(process.env.OPUSCRIBE_PROBE_TIMEOUT_MS);
 /** How long one that was killed is waited for. */
 const UNKILLABLE_MS = 2000;
 /** What the known speech says. */
@@ -184,6 +184,12 @@ function ask(
     }
     child.send(question);
   });
+}
+
+/** From 1 ms up; anything else is as if nothing had been said. */
+function milliseconds(said: string | undefined): number | undefined {
+  const ms = Number(said);
+  return ms >= 1 && ms <= 2 ** 31 - 1 ? ms : undefined;
 }
 
 function crashed({ code, signal }: Exit, printed: string): End {

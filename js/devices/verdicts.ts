@@ -1,12 +1,21 @@
 // The verdicts on GPUs, kept in a file: trying one out takes seconds, and is news only when the
 // driver, the addon or the model is another.
 
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { release } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
 import type { NativeGpu } from '../../index.js';
+import { OpuscribeError } from '../error.js';
 import { cacheFolder } from '../models.js';
 import type { Environment } from '../process/process.js';
 import type { Verdict } from './probe.js';
@@ -48,7 +57,7 @@ export class VerdictFile {
     const { [key]: _, ...others } = this.#read();
     const kept = [...Object.entries(others), [key, verdict] as const].slice(-MOST);
     try {
-      mkdirSync(dirname(this.#path), { recursive: true });
+      makeFolder(dirname(this.#path));
       const next = `${this.#path}.${process.pid}.${threadId}`;
       writeFileSync(next, JSON.stringify(Object.fromEntries(kept), undefined, 2));
       renameSync(next, this.#path);
@@ -65,12 +74,20 @@ export class VerdictFile {
     try {
       return known() ?? (await work());
     } finally {
-      rmSync(lock, { force: true });
+      leave(lock);
     }
   }
 
   clear(): void {
-    rmSync(this.#path, { force: true });
+    try {
+      if (existsSync(this.#path)) unlinkSync(this.#path);
+    } catch (cause) {
+      throw new OpuscribeError(
+        'ERR_INVALID_ARGUMENT',
+        `'${this.#path}' cannot be removed (${(cause as Error).message}); set OPUSCRIBE_CACHE to a folder that can be written`,
+        { cause },
+      );
+    }
   }
 
   /** One that is not there, or damaged, holds none. */
@@ -87,16 +104,39 @@ export class VerdictFile {
   }
 }
 
+/** Node's own way with `recursive` never ends under /proc, for instance. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder));
+  mkdirSync(folder);
+}
+
 /** Whether the lock is this process's now. */
 function take(lock: string): boolean {
   try {
-    mkdirSync(dirname(lock), { recursive: true });
+    makeFolder(dirname(lock));
     writeFileSync(lock, String(process.pid), { flag: 'wx' });
     return true;
   } catch (error) {
     // Where nothing can be written, nobody can be kept out.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') return true;
-    if (!isHeld(lock)) rmSync(lock, { force: true });
+    // The next look takes it; one that cannot be removed keeps nobody out either.
+    return !isHeld(lock) && !remove(lock);
+  }
+}
+
+function leave(lock: string): void {
+  try {
+    if (readFileSync(lock, 'utf8') === String(process.pid)) remove(lock);
+  } catch {}
+}
+
+/** Whether it is gone by this. */
+function remove(file: string): boolean {
+  try {
+    unlinkSync(file);
+    return true;
+  } catch {
     return false;
   }
 }
