@@ -62,7 +62,7 @@ function sanitized(sanitizer, [command, ...args]) {
   const env = {
     RUSTFLAGS: `-Zsanitizer=${sanitizer}`,
     CFLAGS: `${environment.CFLAGS ?? ''} ${flags}`,
-    CXXFLAGS: flags,
+    CXXFLAGS: `${environment.CXXFLAGS ?? ''} ${flags}`,
     CARGO_TARGET_DIR: join(root, 'target', 'sanitize', sanitizer),
   };
   cargo(['+nightly', command, '-Zbuild-std', '--target', target, LIBRARY, ...args], {

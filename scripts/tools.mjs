@@ -84,19 +84,23 @@ export function install(from, to) {
   renameSync(`${to}.new`, to);
 }
 
+/** What the compiler includes before every file of the bundled C and C++; native/ says what it is for. */
+const HEADERS = { CFLAGS: ['relax.h', 'product.h'], CXXFLAGS: ['exceptions.h'] };
+
 /**
- * The environment in which the bundled C libraries build: cmake from PATH, or our own, and the way
- * in which ggml's threads wait for each other. Cargo does not watch CFLAGS: what was built without
- * them stays until `cargo clean`.
+ * The environment in which the bundled C libraries build: cmake from PATH, or our own, and the
+ * headers of ours. Exceptions pass through ggml's C. Cargo does not watch these flags: what was built
+ * without them stays until `cargo clean`.
  */
 export function buildEnvironment() {
   const env = { ...process.env };
   if (!works('cmake')) env.CMAKE ??= ownCmake();
-  const headers = ['relax.h', 'product.h'].map((name) => `-include ${join(root, 'native', name)}`);
-  const flags = headers.join(' ');
   // Flags are parted by spaces, and nothing quotes them.
-  if (!windows && !root.includes(' ') && !env.CFLAGS?.includes(flags)) {
-    env.CFLAGS = `${env.CFLAGS ?? ''} ${flags}`.trim();
+  if (windows || root.includes(' ')) return env;
+  for (const [name, headers] of Object.entries(HEADERS)) {
+    const included = headers.map((header) => `-include ${join(root, 'native', header)}`);
+    const flags = ['-fexceptions', ...included].join(' ');
+    if (!env[name]?.includes(flags)) env[name] = `${env[name] ?? ''} ${flags}`.trim();
   }
   return env;
 }

@@ -1,11 +1,11 @@
-// Whisper on Vulkan, as __test__/vulkan.spec.ts tries it. Builds the addon for it and, where there is
+// Whisper on Vulkan, as __test__/vulkan.spec.ts and vulkan_faults.spec.ts try it. Builds the addon for it and, where there is
 // no GPU, uses Mesa's lavapipe, a GPU in software; says what is missing where that cannot be. Expects
 // what setup brings.
 //
 //     npm run test:vulkan
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { provideVulkan } from './toolkits/vulkan.mjs';
 import { attempt, fail, root, run, works } from './tools.mjs';
@@ -24,12 +24,15 @@ if (driver === undefined) {
   console.log('skipped: Vulkan on lavapipe, which is not installed (mesa-vulkan-drivers)');
   process.exit(0);
 }
-const { libraries } = provideVulkan();
+const { env: sdk, libraries } = provideVulkan();
 const flags = ['--import', 'tsx', '--test', '--test-reporter', 'spec', '--test-timeout=900000'];
-run(process.execPath, [...flags, join('__test__', 'vulkan.spec.ts')], {
+// One after the other: lavapipe has the processor to itself.
+const specs = ['vulkan', 'vulkan_faults'].map((name) => join('__test__', `${name}.spec.ts`));
+run(process.execPath, [...flags, '--test-concurrency=1', ...specs], {
   env: {
     ...process.env,
     OPUSCRIBE_VULKAN: 'yes',
+    OPUSCRIBE_FAULT_LAYER: faultLayer(),
     // It alone, and although it is no GPU.
     VK_DRIVER_FILES: driver,
     VK_ICD_FILENAMES: driver,
@@ -40,6 +43,29 @@ run(process.execPath, [...flags, join('__test__', 'vulkan.spec.ts')], {
     }),
   },
 });
+
+/** The folder of a layer whose GPU fails when it is asked to. */
+function faultLayer() {
+  const folder = join(root, 'target', 'vulkan', 'fault_layer');
+  mkdirSync(folder, { recursive: true });
+  const library = 'libfault_layer.so';
+  const { VULKAN_SDK } = { ...process.env, ...sdk };
+  const include = VULKAN_SDK ? [`-I${join(VULKAN_SDK, 'include')}`] : [];
+  const source = join(root, '__test__', 'vulkan', 'fault_layer.c');
+  const flags = ['-shared', '-fPIC', '-Wall', '-Wextra', '-Werror', ...include];
+  run('gcc', [...flags, source, '-o', join(folder, library)]);
+  const layer = {
+    name: 'VK_LAYER_OPUSCRIBE_fault',
+    type: 'INSTANCE',
+    library_path: `./${library}`,
+    api_version: '1.3.0',
+    implementation_version: '1',
+    description: 'a GPU that fails on purpose',
+  };
+  const description = { file_format_version: '1.2.0', layer };
+  writeFileSync(join(folder, 'fault_layer.json'), JSON.stringify(description));
+  return folder;
+}
 
 /** Its description, brought by the system's own package manager on a machine that is CI's. */
 function lavapipe() {

@@ -4,14 +4,14 @@
 mod fakes;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::unbounded;
 use fakes::live::{Told, audio, open};
 use fakes::*;
-use opuscribe::ErrorKind;
-use opuscribe::engine::{Engine, Input, StreamEvent};
+use opuscribe::engine::{Engine, Input, Models, StreamEvent};
 use opuscribe::options::{EngineOptions, JobOptions, StreamOptions};
+use opuscribe::{Error, ErrorKind};
 
 fn with_lanes(lanes: usize, script: Script) -> Script {
     Script {
@@ -255,6 +255,36 @@ fn a_gpu_that_is_lost_under_several_lanes_is_loaded_again_when_none_is_at_work()
     assert!((24..=31).contains(&lanes), "{lanes}");
     assert_eq!(script.lanes_dropped.load(Ordering::SeqCst), lanes);
     assert_eq!(script.dropped_before_model.load(Ordering::SeqCst), lanes);
+}
+
+/// No other try would find it: what waits is answered now.
+#[test]
+fn a_gpu_that_is_gone_for_good_closes_the_transcriber_at_once() {
+    let script = Script::default();
+    let Models { vad, recognizer } = script.models();
+    let built = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&built);
+    let models = Models {
+        vad,
+        recognizer: Box::new(move || match counted.fetch_add(1, Ordering::SeqCst) {
+            0 => recognizer(),
+            _ => Err(Error::new(ErrorKind::DeviceUnavailable, "it was lost")),
+        }),
+    };
+    let engine = Engine::open_with(EngineOptions::new("fake", "/fake"), models, None).unwrap();
+    let jobs = [99, 30, 31].map(|level| submit(&engine, word(level)));
+    let why = "opuscribe-gpu has lost its device for good: it was lost";
+    let [lost, others @ ..] = jobs.map(|job| wait(&engine, job).unwrap_err());
+    assert_eq!(lost.kind(), ErrorKind::WorkerFailed);
+    for error in others {
+        assert_eq!(error.kind(), ErrorKind::WorkerFailed);
+        assert!(error.message().contains(why), "{error}");
+    }
+    let late = engine.submit(word(30), JobOptions::default(), None);
+    let error = late.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    assert!(error.message().contains(why), "{error}");
+    assert_eq!(built.load(Ordering::SeqCst), 2);
 }
 
 #[test]

@@ -38,7 +38,7 @@ export async function openOn<Opened extends { info: EngineInfo }>(
   const tried: string[] = [];
   const failures: Failure[] = [];
   for await (const { gpu, ...next } of candidates(wish)) {
-    const what = `${gpu.backend} ${gpu.index} (${gpu.name})`;
+    const what = nameOf(gpu);
     if ('why' in next) {
       const { why, failure } = next;
       // Of the model, which the CPU would say too.
@@ -89,7 +89,9 @@ export async function openOn<Opened extends { info: EngineInfo }>(
         tried.push(`${backend}: ${known}`);
       }
       for (const { gpu, key } of asked) {
-        const verdict = await verdictOn({ gpu, key }, { model, onnxRuntime, env });
+        const onStart = () =>
+          log('info', `trying out ${nameOf(gpu)}, which is done once and may take a while`);
+        const verdict = await verdictOn({ gpu, key }, { model, onnxRuntime, env, onStart });
         if (isFailure(verdict)) yield { gpu, why: verdict.message, failure: verdict };
         else if (!verdict.works) yield { gpu, why: verdict.reason ?? 'it does not work' };
         else if (device === 'auto' && isSlower(verdict)) {
@@ -100,6 +102,10 @@ export async function openOn<Opened extends { info: EngineInfo }>(
       }
     }
   }
+}
+
+function nameOf({ backend, index, name }: Found['gpu']): string {
+  return `${backend} ${index} (${name})`;
 }
 
 function nothing(): string {

@@ -43,6 +43,8 @@ export interface Trial {
   onnxRuntime: string;
   /** Of the process in which it is. */
   env?: Environment | undefined;
+  /** Hears that it begins, unless the verdict is known. */
+  onStart?: () => void;
 }
 
 /** How a probe ended before its last answer. */

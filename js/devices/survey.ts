@@ -84,6 +84,7 @@ export function verdictOn({ gpu, key }: Found, trial: Trial): Promise<Verdict | 
   const tried: Promise<Verdict | Failure> = verdicts.alone<Verdict | Failure>(
     () => verdicts.get(whole),
     async () => {
+      trial.onStart?.();
       const verdict = await check({ backend, index: gpu.index }, trial);
       // Kept here too, for where the file cannot be written.
       if (isFailure(verdict)) trials.delete(whole);

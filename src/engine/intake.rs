@@ -172,7 +172,9 @@ impl Intake {
     fn place(&self, held_bytes: usize) -> Result<Place> {
         Place::take(&self.admission, held_bytes).map_err(|full| {
             let options = &self.shared.options;
-            let retry_after_ms = self.shared.stats.retry_after_ms(full);
+            let gpu = self.shared.info.recognizer.gpu.as_ref();
+            let lanes = gpu.map_or(1, |gpu| gpu.lanes);
+            let retry_after_ms = self.shared.stats.retry_after_ms(full, lanes);
             let what = match full {
                 Full::Jobs => format!("{} jobs are in the queue", options.max_queue),
                 Full::Bytes(excess) => format!(

@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 use tokio::runtime::Handle;
 
 use super::stats::Stats;
-use crate::cancel::CancelAll;
+use crate::cancel::{CancelAll, Cause};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::Log;
 
@@ -180,6 +180,11 @@ impl<Model: ?Sized> Supervised<Model> {
                 tracing::info!(stage = self.name, "the stage has been rebuilt");
                 Ok(())
             }
+            Ok(Err(error)) if error.kind() == ErrorKind::DeviceUnavailable => {
+                self.give_up(&format!("has lost its device for good: {error}"));
+                let closed = self.surroundings.cancel_all.cause();
+                Err(closed.map_or(error, Cause::error))
+            }
             Ok(Err(error)) => {
                 self.failed(&error.to_string());
                 Err(Error::new(
@@ -226,10 +231,18 @@ impl<Model: ?Sized> Supervised<Model> {
         let (stage, count) = (self.name, self.failures.count);
         if count <= BACKOFF_MS.len() {
             tracing::error!(stage, count, "the stage failed and will be rebuilt: {what}");
-            return;
+        } else {
+            self.give_up(&format!(
+                "failed {count} times in a row, the last time: {what}"
+            ));
         }
-        let why = format!("the stage {stage} failed {count} times in a row, the last time: {what}");
-        tracing::error!(stage, count, "the transcriber closes itself: {why}");
+    }
+
+    /// Trying again would not help.
+    fn give_up(&self, what: &str) {
+        let stage = self.name;
+        let why = format!("the stage {stage} {what}");
+        tracing::error!(stage, "the transcriber closes itself: {why}");
         self.surroundings.cancel_all.fail(why);
     }
 }

@@ -99,9 +99,9 @@ impl Stats {
         add(&self.inference_us, took_ms);
     }
 
-    /// When there should be room: at the pace of the last jobs, for one to end, or for so many
-    /// bytes to go.
-    pub fn retry_after_ms(&self, full: Full) -> u32 {
+    /// When there should be room: at the pace of the last jobs, of which so many run at once, for one
+    /// to end, or for so many bytes to go.
+    pub fn retry_after_ms(&self, full: Full, at_once: usize) -> u32 {
         let job_ms = self.ms_per_job.get().unwrap_or(FIRST_RETRY_MS);
         let ms = match full {
             Full::Jobs | Full::Leaving => job_ms,
@@ -110,7 +110,7 @@ impl Stats {
                 .get()
                 .map_or(job_ms, |ms_per_byte| ms_per_byte * excess as f64),
         };
-        ms.clamp(10.0, 600_000.0) as u32
+        (ms / at_once as f64).clamp(10.0, 600_000.0) as u32
     }
 
     pub fn snapshot(&self, load: Load) -> StatsSnapshot {
@@ -207,14 +207,15 @@ mod tests {
     #[test]
     fn when_to_try_again_follows_the_pace_of_the_last_jobs() {
         let stats = Stats::default();
-        assert_eq!(stats.retry_after_ms(Full::Jobs), FIRST_RETRY_MS as u32);
+        assert_eq!(stats.retry_after_ms(Full::Jobs, 1), FIRST_RETRY_MS as u32);
         stats.settled(Ok(&took(200.0)), 1000);
-        assert_eq!(stats.retry_after_ms(Full::Jobs), 200);
-        assert_eq!(stats.retry_after_ms(Full::Bytes(5000)), 1000);
+        assert_eq!(stats.retry_after_ms(Full::Jobs, 1), 200);
+        assert_eq!(stats.retry_after_ms(Full::Bytes(5000), 1), 1000);
+        assert_eq!(stats.retry_after_ms(Full::Bytes(5000), 4), 250);
         for _ in 0..100 {
             stats.settled(Ok(&took(800.0)), 1000);
         }
-        let later = stats.retry_after_ms(Full::Jobs);
+        let later = stats.retry_after_ms(Full::Jobs, 1);
         assert!((790..=800).contains(&later), "{later}");
     }
 }

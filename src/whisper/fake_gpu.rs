@@ -1,16 +1,12 @@
 //! A GPU that is none, so that tests can see what is done where one fails. In no build but one with the
 //! feature `faults`. What it does is in the environment, as `OPUSCRIBE_FAULT_GPU`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::gpu::Gpu;
+use super::gpu::{self, Gpu};
 use crate::error::{Error, ErrorKind};
 
 const GIB: u64 = 1 << 30;
-
-/// Whether it has gone.
-static LOST: AtomicBool = AtomicBool::new(false);
 
 fn fault() -> Option<String> {
     std::env::var("OPUSCRIBE_FAULT_GPU").ok()
@@ -22,7 +18,6 @@ pub fn gpus() -> Option<Vec<Gpu>> {
     match fault.as_str() {
         "crash-listing" => std::process::abort(),
         "hang-listing" => hang(),
-        _ if LOST.load(Ordering::SeqCst) => return Some(Vec::new()),
         _ => {}
     }
     let names = ["Fake GPU 9000", "Fake GPU 9500 Ti"];
@@ -57,7 +52,7 @@ pub fn spoil(text: &mut String) {
 
 /// Takes it away.
 pub fn lose() -> Error {
-    LOST.store(true, Ordering::SeqCst);
+    gpu::lose();
     Error::new(ErrorKind::WorkerFailed, "the GPU is lost on purpose").with_broken_model()
 }
 

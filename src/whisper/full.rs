@@ -11,7 +11,7 @@ use super::greedy::{End, is_loop};
 use super::guard::Attempt;
 use super::interrupt::{is_cancelled, while_wanted};
 use super::rules::{Token, Vocabulary};
-use super::state::failed;
+use super::state::{OwnState, failed};
 use crate::cancel::Cancel;
 use crate::error::Result;
 
@@ -94,7 +94,7 @@ impl Parameters {
 /// and so does beam search, which draws its candidates, and the text must not depend on what was
 /// drawn before.
 pub fn decode(
-    mut state: WhisperState,
+    mut state: OwnState,
     parameters: &mut Parameters,
     vocabulary: &Vocabulary,
     run: &Run<'_>,

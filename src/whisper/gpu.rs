@@ -2,10 +2,11 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use whisper_rs::whisper_rs_sys as sys;
 
-use super::driver;
+use super::{driver, exceptions};
 use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(any(
@@ -25,6 +26,19 @@ pub const GPU_BACKEND: Option<&str> = if cfg!(feature = "cuda") {
 } else {
     None
 };
+
+/// Set once: ggml keeps a device for as long as the process lives, also one that is lost.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// The GPU is gone: this process asks nothing of it any more, because CUDA's backend aborts where
+/// it is asked for as little as the memory that is free.
+pub fn lose() {
+    LOST.store(true, Ordering::SeqCst);
+}
+
+pub fn is_lost() -> bool {
+    LOST.load(Ordering::SeqCst)
+}
 
 /// A GPU, and its memory now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +63,9 @@ pub struct Gpu {
 /// driver and asks each for its memory, which may crash or hang: call it where that costs nothing.
 #[must_use]
 pub fn gpus() -> Vec<Gpu> {
+    if is_lost() {
+        return Vec::new();
+    }
     #[cfg(feature = "faults")]
     if let Some(fake) = super::fake_gpu::gpus() {
         return fake;
@@ -61,6 +78,9 @@ pub fn gpus() -> Vec<Gpu> {
 
 /// The one with this index. The others are left alone: CUDA takes memory on each that is asked for its.
 pub fn gpu(index: usize) -> Option<Gpu> {
+    if is_lost() {
+        return None;
+    }
     #[cfg(feature = "faults")]
     if let Some(fake) = super::fake_gpu::gpus() {
         return fake.into_iter().nth(index);
@@ -74,7 +94,7 @@ fn devices() -> Vec<sys::ggml_backend_dev_t> {
         return Vec::new();
     }
     // ggml would tell of its devices on the standard error output.
-    whisper_rs::install_logging_hooks();
+    exceptions::install();
     // SAFETY: the registry is ggml's own, built on first use under its own lock.
     let count = unsafe { sys::ggml_backend_dev_count() };
     (0..count)
@@ -116,6 +136,7 @@ fn describe(index: usize, device: sys::ggml_backend_dev_t) -> Option<Gpu> {
 pub fn find(index: usize) -> Result<Gpu> {
     gpu(index).ok_or_else(|| {
         let what = match (GPU_BACKEND, devices().len()) {
+            _ if is_lost() => "it was lost, and this process cannot get it back".to_owned(),
             (None, _) => "this addon is without a GPU backend".to_owned(),
             (Some(backend), 0) => format!("{backend} finds no GPU"),
             (Some(backend), count) => format!("{backend} finds {count}, counted from 0"),

@@ -1,8 +1,9 @@
 //! What a model takes of a GPU's memory. Pure.
 //!
-//! ggml aborts the process where it runs out while it computes, so it is looked at before: the weights
-//! are as large as their file, and of a state whisper.cpp tells the parts when it makes one. The shapes
-//! below give its figures for tiny.en and base to within a few percent.
+//! Where it runs out in the middle of a window that window is lost, and with a backend whose aborts are
+//! not caught the process. So it is looked at before: the weights are as large as their file, and of a
+//! state whisper.cpp tells the parts when it makes one. The shapes below give its figures for tiny.en
+//! and base to within a few percent.
 
 use super::gpu::Gpu;
 use super::model_file::ModelFile;

@@ -3,6 +3,7 @@
 mod align;
 mod driver;
 mod evidence;
+mod exceptions;
 #[cfg(feature = "faults")]
 pub(crate) mod fake_gpu;
 mod full;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::evidence::{Evidence, STEP_SAMPLES};
+use super::exceptions;
 use super::model::{SAMPLES_PER_MS, Whisper};
 use super::{Lanes, Recognition, Recognizer, RecognizerInfo, Request};
 use crate::audio::SAMPLE_RATE_HZ;
@@ -27,6 +28,8 @@ impl Recognizer for Whisper {
         cancel: &Cancel,
     ) -> Result<Recognition> {
         let model = Arc::clone(self.model());
+        // Of what was freed since.
+        exceptions::take();
         let failed = |error: Error| match error.kind() {
             ErrorKind::WorkerFailed | ErrorKind::OutOfMemory if cancel.cause().is_none() => {
                 model.failure(error)

@@ -1,8 +1,12 @@
 //! One state of whisper.cpp: a spectrogram goes in, is encoded once, and tokens are fed and logits
 //! read.
 
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+
 use whisper_rs::{FullParams, SamplingStrategy, WhisperState};
 
+use super::gpu;
 use super::greedy::Network;
 use super::interrupt::{stop_before_encoding, while_wanted};
 use crate::audio::SAMPLE_RATE_HZ;
@@ -14,8 +18,50 @@ pub const SETTABLE_BANDS: usize = 80;
 /// Enough for whisper.cpp not to leave before it has taken its parameters, 100 ms and a frame.
 const SETTING: [f32; SAMPLE_RATE_HZ as usize / 5] = [0.0; SAMPLE_RATE_HZ as usize / 5];
 
+/// A state of whisper.cpp's, which keeps its context. One that is on a GPU which is lost is not freed,
+/// nor is its context: CUDA's backend aborts where freeing fails.
+pub struct OwnState {
+    inner: ManuallyDrop<WhisperState>,
+    on_gpu: bool,
+}
+
+impl OwnState {
+    pub fn new(inner: WhisperState, on_gpu: bool) -> Self {
+        Self {
+            inner: ManuallyDrop::new(inner),
+            on_gpu,
+        }
+    }
+}
+
+impl Deref for OwnState {
+    type Target = WhisperState;
+
+    fn deref(&self) -> &WhisperState {
+        &self.inner
+    }
+}
+
+impl DerefMut for OwnState {
+    fn deref_mut(&mut self) -> &mut WhisperState {
+        &mut self.inner
+    }
+}
+
+impl Drop for OwnState {
+    fn drop(&mut self) {
+        if !(self.on_gpu && gpu::is_lost()) {
+            // SAFETY: it is dropped once, and not used behind that.
+            #[allow(unsafe_code)]
+            unsafe {
+                ManuallyDrop::drop(&mut self.inner);
+            }
+        }
+    }
+}
+
 pub struct State {
-    inner: WhisperState,
+    inner: OwnState,
     threads: usize,
     /// The size of the encoder that whisper.cpp keeps from the last time it was set, if it is known.
     positions: Option<usize>,
@@ -23,7 +69,7 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(inner: WhisperState, threads: usize) -> Self {
+    pub fn new(inner: OwnState, threads: usize) -> Self {
         Self {
             inner,
             threads,

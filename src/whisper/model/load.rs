@@ -2,18 +2,19 @@
 
 use std::path::Path;
 
-use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperState};
+use whisper_rs::{WhisperContext, WhisperContextParameters};
 
 use super::prompt;
 use crate::cpu::CpuLevel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Device;
+use crate::whisper::exceptions::{self, Exception};
 use crate::whisper::gpu::{self, Gpu};
 use crate::whisper::gpu_memory::{self, GpuMemory};
 use crate::whisper::mel::{BINS, LogMel};
 use crate::whisper::model_file::{self, ModelFile};
 use crate::whisper::rules::Vocabulary;
-use crate::whisper::state::SETTABLE_BANDS;
+use crate::whisper::state::{OwnState, SETTABLE_BANDS};
 use crate::whisper::{RecognizerInfo, align, interrupt};
 
 /// Vocabulary of large-v3 and what is distilled from it.
@@ -42,7 +43,7 @@ impl Model {
     pub fn load(path: &Path, device: Device, lanes: usize, threads: usize) -> Result<Self> {
         CpuLevel::check()?;
         let file = model_file::check(path)?;
-        whisper_rs::install_logging_hooks();
+        exceptions::install();
         interrupt::install();
         let (on, lanes) = match device {
             Device::Cpu => (None, 1),
@@ -83,14 +84,15 @@ impl Model {
         })
     }
 
-    pub fn new_state(&self) -> Result<WhisperState> {
-        self.context.create_state().map_err(|cause| {
+    pub fn new_state(&self) -> Result<OwnState> {
+        let state = self.context.create_state().map_err(|cause| {
             Error::new(
                 ErrorKind::OutOfMemory,
                 "whisper.cpp could not allocate a state; use a smaller or quantised model",
             )
             .caused_by(cause)
-        })
+        })?;
+        Ok(OwnState::new(state, self.on.is_some()))
     }
 
     /// What was loaded, and what it takes of the GPU's memory now.
@@ -104,27 +106,41 @@ impl Model {
     }
 
     /// What a failure of whisper.cpp means. On a CPU one window failed; a GPU that fails may be gone
-    /// or full, and what is on it with it.
+    /// or full, and what is on it with it. So is a state that an exception went through.
     pub fn failure(&self, error: Error) -> Error {
-        let Some((gpu, state_bytes)) = &self.on else {
-            return error;
+        let (thrown, why) = exceptions::take().unzip();
+        let why = why.unwrap_or_else(|| error.to_string());
+        let failure = match (&self.on, thrown) {
+            (None, None) => return error,
+            // A state of its own for one window: the others have theirs.
+            (Some((gpu, _)), None) if error.kind() == ErrorKind::OutOfMemory => {
+                return gpu_memory::exhausted(gpu).caused_by(error);
+            }
+            (None, Some(Exception::OutOfMemory)) => Error::new(
+                ErrorKind::OutOfMemory,
+                "memory ran out; use a smaller or quantised model",
+            ),
+            (None, Some(_)) => Error::new(
+                ErrorKind::WorkerFailed,
+                format!("whisper.cpp failed: {why}"),
+            ),
+            (Some((gpu, _)), Some(Exception::OutOfMemory)) => gpu_memory::exhausted(gpu),
+            (Some((gpu, state_bytes)), None) if is_full(gpu, *state_bytes) => {
+                gpu_memory::exhausted(gpu)
+            }
+            (Some((gpu, _)), _) => {
+                let what = format!("the GPU '{}' failed: {why}; try again", gpu.name);
+                Error::new(ErrorKind::WorkerFailed, what)
+            }
         };
-        // A state of its own for one window: the others have theirs.
-        if error.kind() == ErrorKind::OutOfMemory {
-            return gpu_memory::exhausted(gpu).caused_by(error);
-        }
-        let now = gpu::gpu(gpu.index);
-        let short = now.is_some_and(|now| now.total_bytes > 0 && now.free_bytes < *state_bytes);
-        if short {
-            return gpu_memory::exhausted(gpu)
-                .caused_by(error)
-                .with_broken_model();
-        }
-        let what = format!("the GPU '{}' failed: {error}; try again", gpu.name);
-        Error::new(ErrorKind::WorkerFailed, what)
-            .caused_by(error)
-            .with_broken_model()
+        failure.caused_by(error).with_broken_model()
     }
+}
+
+/// Whether so much is not free on it.
+fn is_full(gpu: &Gpu, bytes: u64) -> bool {
+    let now = gpu::gpu(gpu.index);
+    now.is_some_and(|now| now.total_bytes > 0 && now.free_bytes < bytes)
 }
 
 fn context(path: &Path, file: &ModelFile, gpu: Option<&Gpu>) -> Result<WhisperContext> {
@@ -138,10 +154,17 @@ fn context(path: &Path, file: &ModelFile, gpu: Option<&Gpu>) -> Result<WhisperCo
     }
     parameters.dtw_parameters(align::parameters(file));
     WhisperContext::new_with_params(path, parameters).map_err(|cause| {
-        let error = match gpu {
+        let error = match (gpu, exceptions::take()) {
+            (Some(gpu), Some((Exception::Lost | Exception::Other, why))) => Error::new(
+                ErrorKind::DeviceUnavailable,
+                format!(
+                    "the GPU '{}' cannot be used: {why}; use 'auto' or 'cpu'",
+                    gpu.name
+                ),
+            ),
             // The file has been checked.
-            Some(gpu) => gpu_memory::exhausted(gpu),
-            None => Error::new(
+            (Some(gpu), _) => gpu_memory::exhausted(gpu),
+            (None, _) => Error::new(
                 ErrorKind::ModelInvalid,
                 format!("whisper.cpp cannot load the model '{}'", path.display()),
             ),

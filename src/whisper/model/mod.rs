@@ -77,18 +77,21 @@ impl Whisper {
     /// Loads the model at `path`, after checking the file, and runs it once. On a GPU there may be
     /// several `lanes`, of which this is one.
     pub fn load(path: &Path, device: Device, lanes: usize, threads: usize) -> Result<Self> {
-        let mut whisper = Self::on(Arc::new(Model::load(path, device, lanes, threads)?))?;
-        whisper.warm_up()?;
-        Ok(whisper)
+        Self::on(&Arc::new(Model::load(path, device, lanes, threads)?))
     }
 
-    /// Another state of a model.
-    fn on(model: Arc<Model>) -> Result<Self> {
-        Ok(Self {
-            state: State::new(model.new_state()?, model.threads),
-            parameters: Parameters::default(),
-            model,
-        })
+    /// Another state of a model, which has been run.
+    fn on(model: &Arc<Model>) -> Result<Self> {
+        let ready = || {
+            let mut whisper = Self {
+                state: State::new(model.new_state()?, model.threads),
+                parameters: Parameters::default(),
+                model: Arc::clone(model),
+            };
+            whisper.warm_up()?;
+            Ok(whisper)
+        };
+        ready().map_err(|error| model.failure(error))
     }
 
     /// What was loaded.
@@ -99,11 +102,7 @@ impl Whisper {
     /// Makes the other lanes of the model.
     pub(in crate::whisper) fn lane(&self) -> impl Fn() -> Result<Self> + Send + 'static {
         let model = Arc::clone(&self.model);
-        move || {
-            let mut lane = Self::on(Arc::clone(&model))?;
-            lane.warm_up()?;
-            Ok(lane)
-        }
+        move || Self::on(&model)
     }
 
     /// The first run allocates and touches what later ones reuse. Once, whatever it writes: the full
