@@ -4,20 +4,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
-import {
-  type Device,
-  type LogRecord,
-  listDevices,
-  OpuscribeError,
-  Transcriber,
-  type Verdict,
-} from 'opuscribe';
+import { type Device, type LogRecord, listDevices, OpuscribeError, Transcriber } from 'opuscribe';
 import { IsolatedTranscriber } from 'opuscribe/isolated';
 import { modelsFolder } from '../js/models';
+import * as gpu from './fake_gpu';
 import { packets } from './fixtures';
 
 const list = packets('libri_waiting');
@@ -25,40 +18,24 @@ const model = 'tiny.en';
 const skip = process.env.OPUSCRIBE_FAULTS === undefined && 'the addon has no faults on purpose';
 
 describe('a GPU', { skip }, () => {
+  const { its, takes, verdicts } = gpu;
   let folder: string;
   let records: LogRecord[];
   const onLog = (record: LogRecord) => records.push(record);
 
   before(() => {
-    folder = mkdtempSync(join(tmpdir(), 'opuscribe-test-'));
     process.env.OPUSCRIBE_MODELS = modelsFolder();
-    process.env.OPUSCRIBE_CACHE = folder;
+    folder = gpu.begin();
   });
   beforeEach(() => {
     records = [];
     listDevices.clearVerdicts();
   });
-  afterEach(() => assert.deepEqual(probes(), [], 'no probe is left'));
+  afterEach(() => assert.deepEqual(gpu.probes(), [], 'no probe is left'));
   after(() => rmSync(folder, { recursive: true, force: true }));
-
-  function its(fault: string): void {
-    process.env.OPUSCRIBE_FAULT_GPU = fault;
-  }
 
   function warnings(): string {
     return records.flatMap(({ level, message }) => (level === 'warn' ? [message] : [])).join('\n');
-  }
-
-  function verdicts(): Record<string, Verdict> {
-    const file = join(folder, 'devices.json');
-    return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
-  }
-
-  /** As a GPU that takes so long, and a CPU that takes a second. */
-  function takes(gpuMs: number, lanes = 1): void {
-    const known = Object.entries(verdicts());
-    const changed = known.map(([key, verdict]) => [key, { ...verdict, gpuMs, cpuMs: 1000, lanes }]);
-    writeFileSync(join(folder, 'devices.json'), JSON.stringify(Object.fromEntries(changed)));
   }
 
   async function onCpu(fault: string): Promise<void> {
@@ -67,8 +44,8 @@ describe('a GPU', { skip }, () => {
     const beat = setInterval(() => {
       beats += 1;
     }, 1);
-    const transcriber = await Transcriber.open({ model, onLog });
-    clearInterval(beat);
+    const opening = Transcriber.open({ model, onLog });
+    const transcriber = await opening.finally(() => clearInterval(beat));
     assert.ok(beats > 0, 'this thread is free meanwhile');
     assert.match(transcriber.info.device, /^cpu/);
     assert.equal(transcriber.info.gpu, undefined);
@@ -238,6 +215,11 @@ describe('a GPU', { skip }, () => {
       const asked = await Transcriber.open({ model, device: 'cpu' });
       assert.equal(asked.info.backend, 'cpu');
       await asked.close();
+      takes(100);
+      process.env.OPUSCRIBE_DEVICE = 'cpu';
+      const spared = await Transcriber.open({ model });
+      assert.equal(spared.info.backend, 'cpu');
+      await spared.close();
       process.env.OPUSCRIBE_DEVICE = 'vulkan:7';
       await assert.rejects(Transcriber.open({ model }), { code: 'ERR_DEVICE_UNAVAILABLE' });
       process.env.OPUSCRIBE_DEVICE = 'abacus';
@@ -286,6 +268,12 @@ describe('a GPU', { skip }, () => {
     its('works');
     const transcriber = await Transcriber.open({ model, device: 'gpu' });
     await transcriber.close();
+    // Somebody else has it by now.
+    takes(100);
+    records = [];
+    await onCpu('full');
+    assert.match(warnings(), /runs on the CPU; tried: .* of whose 8192 MiB 64 are free/);
+    await refused('gpu', 'ERR_OUT_OF_MEMORY', /use a smaller or quantised model/);
   });
 
   it('has no part in what is wrong with a model', async () => {
@@ -372,6 +360,19 @@ describe('a GPU', { skip }, () => {
     await transcriber.close();
   });
 
+  it('that the next worker process cannot have is left to the CPU', async () => {
+    its('works');
+    await listDevices({ model });
+    takes(100);
+    const transcriber = await IsolatedTranscriber.open({ model, crashReports: false, onLog });
+    assert.equal(transcriber.info.backend, 'vulkan');
+    its('full');
+    process.kill(transcriber.stats().workers[0]?.pid ?? 0, 'SIGKILL');
+    assert.match((await transcriber.transcribe(list)).device, /^cpu/);
+    assert.match(warnings(), /next worker processes use the CPU: the model takes about/);
+    await transcriber.close();
+  });
+
   it('that hangs neither ends a program that waits for it, nor outlives one that is gone', async () => {
     const source = `
       const { Transcriber } = require('opuscribe');
@@ -390,7 +391,7 @@ describe('a GPU', { skip }, () => {
     assert.equal(said.trim(), 'cpu');
     const gone = run({ GONE: 'yes', OPUSCRIBE_PROBE_TIMEOUT_MS: '600000' });
     await once(gone, 'close');
-    while (probes().length > 0) await new Promise((resolve) => setTimeout(resolve, 100));
+    while (gpu.probes().length > 0) await new Promise((resolve) => setTimeout(resolve, 100));
   });
 
   it('whose memory runs out in a worker process is ERR_OUT_OF_MEMORY for the job that needs it', async () => {
@@ -408,17 +409,3 @@ describe('a GPU', { skip }, () => {
     await transcriber.close();
   });
 });
-
-/** Processes of this very package that try a GPU out, whoever has started them. */
-function probes(): string[] {
-  const main = join(__dirname, '..', 'dist', 'devices', 'probe_main.js');
-  if (!existsSync('/proc')) return [];
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  return pids.filter((pid) => {
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(main);
-    } catch {
-      return false;
-    }
-  });
-}
