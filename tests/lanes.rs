@@ -257,6 +257,28 @@ fn a_gpu_that_is_lost_under_several_lanes_is_loaded_again_when_none_is_at_work()
     assert_eq!(script.dropped_before_model.load(Ordering::SeqCst), lanes);
 }
 
+/// Whoever has its memory may give it back: that is no reason to close.
+#[test]
+fn a_gpu_that_is_full_when_it_is_loaded_again_is_tried_as_often_as_it_takes() {
+    let script = Script::default();
+    let Models { vad, recognizer } = script.models();
+    let built = Arc::new(AtomicUsize::new(0));
+    let models = Models {
+        vad,
+        recognizer: Box::new(move || match built.fetch_add(1, Ordering::SeqCst) {
+            1..=7 => Err(Error::new(ErrorKind::OutOfMemory, "it is full")),
+            _ => recognizer(),
+        }),
+    };
+    let engine = Engine::open_with(EngineOptions::new("fake", "/fake"), models, None).unwrap();
+    let run = |level| wait(&engine, submit(&engine, word(level)));
+    assert_eq!(kind(run(99)), ErrorKind::WorkerFailed);
+    for _ in 0..7 {
+        assert_eq!(kind(run(30)), ErrorKind::OutOfMemory);
+    }
+    assert_eq!(run(30).unwrap().text, "w30");
+}
+
 /// No other try would find it: what waits is answered now.
 #[test]
 fn a_gpu_that_is_gone_for_good_closes_the_transcriber_at_once() {

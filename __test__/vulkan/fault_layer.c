@@ -1,8 +1,10 @@
 /*
  * A Vulkan layer whose GPU fails on purpose, below ggml and above the driver. What it does is in the
  * file that OPUSCRIBE_FAULT_FILE names: `lost`, and the next work that is submitted finds the device
- * lost, for good, and the file is gone; `full`, and no memory is given as long as it is there.
+ * lost, for good, and the file is gone; `stuck`, and it waits until the file says something else, and
+ * leaves one with `.stuck` behind its name; `full`, and no memory is given; `none`, and no device is.
  */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +17,7 @@ static PFN_vkGetInstanceProcAddr instance_below;
 static PFN_vkGetDeviceProcAddr device_below;
 static PFN_vkQueueSubmit submit_below;
 static PFN_vkAllocateMemory allocate_below;
-static int is_lost;
+static atomic_int is_lost;
 
 static int asked_for(const char *fault) {
     const char *path = getenv("OPUSCRIBE_FAULT_FILE");
@@ -30,6 +32,13 @@ static int asked_for(const char *fault) {
 
 static VkResult VKAPI_CALL submit(VkQueue queue, uint32_t count, const VkSubmitInfo *work,
                                   VkFence fence) {
+    if (asked_for("stuck")) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s.stuck", getenv("OPUSCRIBE_FAULT_FILE"));
+        FILE *file = fopen(path, "w");
+        if (file) fclose(file);
+        while (asked_for("stuck")) usleep(1000);
+    }
     if (!is_lost && asked_for("lost")) {
         is_lost = 1;
         unlink(getenv("OPUSCRIBE_FAULT_FILE"));
@@ -78,7 +87,7 @@ static VkResult VKAPI_CALL create_instance(const VkInstanceCreateInfo *info,
 static VkResult VKAPI_CALL create_device(VkPhysicalDevice physical, const VkDeviceCreateInfo *info,
                                          const VkAllocationCallbacks *callbacks, VkDevice *device) {
     VkLayerDeviceCreateInfo *link = device_link(info->pNext);
-    if (!link) return VK_ERROR_INITIALIZATION_FAILED;
+    if (!link || asked_for("none")) return VK_ERROR_INITIALIZATION_FAILED;
     PFN_vkGetInstanceProcAddr below = link->u.pLayerInfo->pfnNextGetInstanceProcAddr;
     device_below = link->u.pLayerInfo->pfnNextGetDeviceProcAddr;
     link->u.pLayerInfo = link->u.pLayerInfo->pNext;

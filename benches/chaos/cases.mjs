@@ -26,8 +26,11 @@ export function floats(name) {
   return Float32Array.from(samples(name), (one) => one / 32_768);
 }
 
-/** Of each case `method` names the transcriber's method, which takes `input` and `options`. */
-export function makeCases() {
+/**
+ * Of each case `method` names the transcriber's method, which takes `input` and `options`. For a slow
+ * machine one of the long ones does.
+ */
+export function makeCases(isShort) {
   const fixture = (name) => join(FIXTURES, name);
   const every = (list, nth) => list.map((one, index) => (index % nth === nth - 1 ? null : one));
   const jfk = packets('jfk');
@@ -73,7 +76,8 @@ export function makeCases() {
       options,
       isLong,
     });
-  return [...short.map(made(false)), ...long.map(made(true))];
+  const some = isShort ? long.slice(0, 1) : long;
+  return [...short.map(made(false)), ...some.map(made(true))];
 }
 
 /** Three times, with pauses, as floats. */

@@ -6,7 +6,9 @@
 //     npm run chaos -- --minutes 1         any length
 //     npm run chaos -- --seed 7            the same decisions as another run
 //     npm run chaos -- --workers 1         no second transcriber; default 2, which it has
+//     npm run chaos -- --short             fewer long inputs, for a machine that is slow
 //     npm run chaos -- --json FILE         writes what was measured
+//     SLOWER=30 npm run chaos              for one that takes so many times as long as a processor
 //
 // Ends with an error when anything is lost, wrong or left. Before the minutes begin every input is
 // transcribed in this process.
@@ -18,6 +20,7 @@ import v8 from 'node:v8';
 import vm from 'node:vm';
 import { Transcriber } from 'opuscribe';
 import { fail } from '../../scripts/tools.mjs';
+import { patient } from '../patience.mjs';
 import { Random } from '../soak/random.mjs';
 import { hearAlone, makeCases, PROMPT } from './cases.mjs';
 import { Closing } from './closing.mjs';
@@ -37,9 +40,9 @@ const MAX_QUEUE = 16;
 /** So that processes are also replaced on purpose, now and then. */
 const RECYCLE_AFTER_JOBS = 15;
 /** How long everything may take to be answered when nothing is hurt any more. */
-const DRAIN_MS = 180_000;
-const SERVE_MS = 30_000;
-const CLOSE_MS = 60_000;
+const DRAIN_MS = patient(180_000);
+const SERVE_MS = patient(30_000);
+const CLOSE_MS = patient(60_000);
 const GONE_MS = 15_000;
 /** What may be left of either when everything is closed; a lost input alone is megabytes. */
 const SPARE_FILES = 8;
@@ -51,6 +54,7 @@ const { values: options } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 2 ** 32) },
     workers: { type: 'string', default: '2' },
     model: { type: 'string', default: 'tiny.en' },
+    short: { type: 'boolean', default: false },
     json: { type: 'string' },
   },
 });
@@ -81,10 +85,10 @@ function number(name) {
 
 async function chaos() {
   const ledger = new Ledger();
-  const cases = makeCases();
+  const cases = makeCases(options.short);
   const alone = await Transcriber.open(engine);
   await hearAlone(cases, alone);
-  const speeches = await makeSpeeches(alone);
+  const speeches = await makeSpeeches(alone, options.short);
   await alone.close();
   const folder = new CrashFolder(ledger, [PROMPT, ...cases.map(({ text = '' }) => text)]);
   const childrenBefore = new Set(childrenOf(process.pid));

@@ -1,6 +1,7 @@
 // One isolated transcriber: its workers, what was done to them, and what it said of it.
 
 import { IsolatedTranscriber } from 'opuscribe/isolated';
+import { patient } from '../patience.mjs';
 import { label } from './ledger.mjs';
 import { comesTrue, signal } from './processes.mjs';
 
@@ -13,7 +14,7 @@ const CIRCUIT = { maxCrashes: 1000, windowMs: 60_000, cooldownMs: 500 };
 const REPORT_MS = 5000;
 export const HEARTBEAT_TIMEOUT_MS = 3000;
 /** What was done to a process so long before its transcriber is closed, was noticed. */
-const NOTICED_MS = 15_000;
+const NOTICED_MS = patient(15_000);
 /** What is done to one that is to lack memory. */
 export const STARVED = 'out of memory';
 /** What ends a process at once or, stopped, must be found to hang. */

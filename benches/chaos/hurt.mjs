@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { works } from '../../scripts/tools.mjs';
+import { patient } from '../patience.mjs';
 import { STARVED } from './host.mjs';
 import { addressSpace, comesTrue, signal } from './processes.mjs';
 
@@ -15,7 +16,7 @@ const SPARE_BYTES = [2 ** 20, 2 ** 26];
 /** A worker that has not come to its limit by then has all it needs. */
 const SHORTAGE_MS = 10_000;
 const SHORT_PAUSE_MS = 1000;
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = patient(60_000);
 
 /** Dealt in turn, shuffled, so that a short run sees every one. */
 const DECK = {

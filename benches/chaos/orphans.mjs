@@ -6,18 +6,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { patient } from '../patience.mjs';
 import { addressSpace, childrenOf, comesTrue, living, signal } from './processes.mjs';
 
 const PARENT = join(import.meta.dirname, 'parent.mjs');
 const PAUSE_MS = [2000, 25_000];
-const OPEN_MS = 60_000;
+const OPEN_MS = patient(60_000);
 const SERVE_MS = [0, 4000];
 const START_MS = [100, 1500];
 const STOPPED_MS = 500;
 /** A machine may be busy; a worker has nothing to wait for. */
 const GONE_MS = 10_000;
 /** So long jobs may take that lack memory, with all crashes and pauses. */
-const ENDED_MS = 120_000;
+const ENDED_MS = patient(120_000);
 /** Of the address space of a worker that serves: from too little to start, to enough. */
 const LIMIT_SHARE = [0.55, 1.1];
 /** Where nobody has told how much that is. */

@@ -24,7 +24,7 @@ const ALONE = [
 const TOLERANCE_POINTS = 5;
 
 /** What is said, with what is heard of it where nothing disturbs it. */
-export async function makeSpeeches(transcriber) {
+export async function makeSpeeches(transcriber, isShort) {
   const transcripts = new Map(
     JSON.parse(readFileSync(join(FIXTURES, 'manifest.json'), 'utf8')).map(
       ({ name, transcript }) => [name, transcript],
@@ -48,8 +48,9 @@ export async function makeSpeeches(transcriber) {
     },
     joined('libri_stew', 'wind', 'jfk'),
   ];
-  await Promise.all(speeches.map((speech) => hearAlone(speech, transcriber)));
-  return speeches;
+  const some = isShort ? speeches.slice(-1) : speeches;
+  await Promise.all(some.map((speech) => hearAlone(speech, transcriber)));
+  return some;
 }
 
 /**

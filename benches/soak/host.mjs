@@ -1,7 +1,9 @@
 // One transcriber under load, and what its own counters must say in the end.
 
+import { patient } from '../patience.mjs';
+
 /** An outcome comes through another queue than the end of `close`; it may be behind by a turn. */
-const BEHIND_MS = 5000;
+const BEHIND_MS = patient(5000);
 let nextNumber = 1;
 
 export class Host {

@@ -1,8 +1,10 @@
 // What may come of a job: the text it has alone, the error it has alone, or one that was provoked
 // for this very job. Pure.
 
+import { patient } from '../patience.mjs';
+
 /** No answer may come later than this after the job was given up, whatever else the machine does. */
-const LATE_MS = 3000;
+const LATE_MS = patient(3000);
 /** Deadlines are kept in another clock's nanoseconds. */
 const CLOCK_MS = 1;
 

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import v8 from 'node:v8';
 import vm from 'node:vm';
+import { patient } from '../patience.mjs';
 import { Host } from './host.mjs';
 import { Job } from './job.mjs';
 
@@ -15,9 +16,9 @@ const MAX_QUEUES = [4, 16, 64, 64];
 /** A run of this length has the pauses above; a shorter one shorter ones, to see all there is. */
 const FULL_PACE_MINUTES = 5;
 /** How long promises may take to settle when everything is closed. */
-const SETTLE_MS = 120_000;
+const SETTLE_MS = patient(120_000);
 /** And the threads of engines behind them. */
-const THREADS_END_MS = 5000;
+const THREADS_END_MS = patient(5000);
 
 // An abandoned transcriber holds 100 MB of which V8 knows nothing, so it would not hurry.
 v8.setFlagsFromString('--expose-gc');

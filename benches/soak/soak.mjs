@@ -7,6 +7,7 @@
 //     npm run soak -- --seed 7            the same cases and decisions as another run
 //     npm run soak -- --json FILE         writes what was measured, each memory sample too
 //     npm run soak -- --model base --threads 1 --cases 100
+//     SLOWER=30 npm run soak              for a machine that takes so many times as long as a processor
 //
 // Ends with an error when anything is lost or wrong, or memory grows. Before the minutes begin every
 // case is transcribed alone.

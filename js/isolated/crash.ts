@@ -129,11 +129,16 @@ const OUT_OF_MEMORY =
 const LAST_RECORDS = 5;
 const LAST_CHARACTERS = 500;
 
+/** Told of what was caught, and is of a job that failed by itself. */
+const SURVIVED = /^whisper\.cpp gave up:|^ggml_vulkan: .*(failed\.|ErrorOutOf\w+Memory)$/;
+
 function isOutOfMemory({ printed, log }: Evidence): boolean {
   const errors = log.slice(-LAST_RECORDS).filter(({ level }) => level === 'error');
-  return [printed.slice(-LAST_CHARACTERS), ...errors.map(({ message }) => message)].some((said) =>
-    OUT_OF_MEMORY.test(said),
-  );
+  const said = [
+    ...printed.slice(-LAST_CHARACTERS).split('\n'),
+    ...errors.map(({ message }) => message),
+  ];
+  return said.some((line) => OUT_OF_MEMORY.test(line) && !SURVIVED.test(line));
 }
 
 const SIGNALS: Record<string, string> = {

@@ -256,6 +256,7 @@ export class Pool implements Engine {
     const { code, message } = failure;
     this.#log('error', `a worker process cannot load its models: ${code}, ${message}`);
     if (OF_THE_DEVICE.includes(code)) this.#fallBack(message);
+    else if (code === 'ERR_WORKER_FAILED') this.#considerCpu();
     this.#lastCrash = { code: 'ERR_WORKER_CRASHED', message: `${code}: ${message}` };
     this.#again(worker);
   }

@@ -311,7 +311,7 @@ fn load(options: &EngineOptions, again: bool) -> Result<Whisper> {
     let threads = options.effective_threads();
     match Whisper::load(model, *device, *lanes, threads) {
         Err(error) if again && options.may_fall_back && *device != Device::Cpu => {
-            tracing::warn!("the GPU is lost, and the CPU takes its place: {error}");
+            tracing::warn!("the CPU takes the place of the GPU: {error}");
             Whisper::load(model, Device::Cpu, 1, threads)
         }
         loaded => loaded,

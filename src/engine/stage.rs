@@ -185,6 +185,12 @@ impl<Model: ?Sized> Supervised<Model> {
                 let closed = self.surroundings.cancel_all.cause();
                 Err(closed.map_or(error, Cause::error))
             }
+            // There may be some again later: that is no reason to close.
+            Ok(Err(error)) if error.kind() == ErrorKind::OutOfMemory => {
+                self.failures.last = Some(Instant::now());
+                tracing::error!(stage = self.name, "the stage waits for memory: {error}");
+                Err(error.with_broken_model())
+            }
             Ok(Err(error)) => {
                 self.failed(&error.to_string());
                 Err(Error::new(

@@ -42,10 +42,11 @@ pub fn install() {
     HEARER.get_or_init(|| {
         let (mut hearer, mut data) = (None, std::ptr::null_mut());
         // SAFETY: both are written. The callback is whisper-rs's, a function without data, which is
-        // static. ggml reads it without a lock; other threads come here first and wait.
+        // static. It is read without a lock; other threads come here first and wait. whisper.cpp gives
+        // ggml its own again with every state, so it has to be whisper.cpp's.
         unsafe {
             sys::ggml_log_get(&raw mut hearer, &raw mut data);
-            sys::ggml_log_set(Some(hear), data);
+            sys::whisper_log_set(Some(hear), data);
         }
         hearer
     });
@@ -205,7 +206,7 @@ mod tests {
         let what = "CUDA error: out of memory (/x/ggml-cuda/ggml-cuda.cu:96: CUDA error)";
         assert_eq!(caught, Some((Exception::OutOfMemory, what.to_owned())));
         assert_eq!(load(Path::new("/no/such/model")), None);
-        // SAFETY: whisper-rs's own, again.
+        // SAFETY: what `install` sets, again.
         unsafe { sys::whisper_log_set(Some(hear), std::ptr::null_mut()) };
     }
 

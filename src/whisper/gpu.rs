@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use whisper_rs::whisper_rs_sys as sys;
 
-use super::{driver, exceptions};
+use super::driver;
+use super::exceptions::{self, Exception};
 use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(any(
@@ -38,6 +39,15 @@ pub fn lose() {
 
 pub fn is_lost() -> bool {
     LOST.load(Ordering::SeqCst)
+}
+
+/// Fails once it is.
+pub fn check() -> Result<()> {
+    if is_lost() {
+        let what = "it is lost";
+        return Err(Error::new(ErrorKind::WorkerFailed, what).with_broken_model());
+    }
+    Ok(())
 }
 
 /// A GPU, and its memory now.
@@ -118,6 +128,9 @@ fn describe(index: usize, device: sys::ggml_backend_dev_t) -> Option<Gpu> {
     let (mut free, mut total) = (0, 0);
     // SAFETY: a device of the registry, and two numbers to write.
     unsafe { sys::ggml_backend_dev_memory(device, &raw mut free, &raw mut total) };
+    if let Some((Exception::Lost, _)) = exceptions::take() {
+        return None;
+    }
     // SAFETY: a device of the registry.
     let name = text(unsafe { sys::ggml_backend_dev_description(device) });
     Some(Gpu {

@@ -4,6 +4,7 @@ mod align;
 mod driver;
 mod evidence;
 mod exceptions;
+mod exit;
 #[cfg(feature = "faults")]
 pub(crate) mod fake_gpu;
 mod full;

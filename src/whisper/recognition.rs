@@ -34,6 +34,8 @@ impl Recognizer for Whisper {
             ErrorKind::WorkerFailed | ErrorKind::OutOfMemory if cancel.cause().is_none() => {
                 model.failure(error)
             }
+            // Nobody waits for it any more, and it fell apart all the same.
+            _ if exceptions::take().is_some() => error.with_broken_model(),
             _ => error,
         };
         self.hear_all(window, request, cancel).map_err(failed)

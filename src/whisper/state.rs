@@ -32,6 +32,11 @@ impl OwnState {
             on_gpu,
         }
     }
+
+    /// Fails on a GPU that was lost meanwhile, perhaps in another lane.
+    fn check(&self) -> Result<()> {
+        if self.on_gpu { gpu::check() } else { Ok(()) }
+    }
 }
 
 impl Deref for OwnState {
@@ -88,6 +93,7 @@ impl State {
         cancel: &Cancel,
     ) -> Result<()> {
         cancel.check()?;
+        self.inner.check()?;
         if self.positions != Some(positions) {
             self.resize(positions)?;
         }
@@ -138,6 +144,7 @@ impl State {
         for (part, past) in [(before, past), (last, past + before.len())] {
             if !part.is_empty() {
                 cancel.check()?;
+                self.inner.check()?;
                 let outcome = while_wanted(cancel, || self.inner.decode(part, past, self.threads));
                 cancel.check()?;
                 outcome.map_err(failed)?;

@@ -1,5 +1,6 @@
 //! Brings a model into memory, on the CPU or on a GPU.
 
+use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use whisper_rs::{WhisperContext, WhisperContextParameters};
@@ -15,7 +16,7 @@ use crate::whisper::mel::{BINS, LogMel};
 use crate::whisper::model_file::{self, ModelFile};
 use crate::whisper::rules::Vocabulary;
 use crate::whisper::state::{OwnState, SETTABLE_BANDS};
-use crate::whisper::{RecognizerInfo, align, interrupt};
+use crate::whisper::{RecognizerInfo, align, exit, interrupt};
 
 /// Vocabulary of large-v3 and what is distilled from it.
 const LARGE_V3_TOKENS: u32 = 51_866;
@@ -28,7 +29,7 @@ pub fn cpu_device() -> String {
 
 /// What all lanes of a model share. None of them changes it.
 pub(in crate::whisper) struct Model {
-    pub context: WhisperContext,
+    pub context: ManuallyDrop<WhisperContext>,
     pub threads: usize,
     pub lanes: usize,
     pub info: RecognizerInfo,
@@ -79,12 +80,15 @@ impl Model {
                 timed,
                 text,
             ),
-            context,
+            context: ManuallyDrop::new(context),
             on,
         })
     }
 
     pub fn new_state(&self) -> Result<OwnState> {
+        if self.on.is_some() {
+            gpu::check()?;
+        }
         let state = self.context.create_state().map_err(|cause| {
             Error::new(
                 ErrorKind::OutOfMemory,
@@ -130,10 +134,23 @@ impl Model {
             }
             (Some((gpu, _)), _) => {
                 let what = format!("the GPU '{}' failed: {why}; try again", gpu.name);
-                Error::new(ErrorKind::WorkerFailed, what)
+                return Error::new(ErrorKind::WorkerFailed, what).with_broken_model();
             }
         };
         failure.caused_by(error).with_broken_model()
+    }
+}
+
+impl Drop for Model {
+    /// As [`OwnState`] is.
+    fn drop(&mut self) {
+        if !(self.on.is_some() && gpu::is_lost()) {
+            // SAFETY: it is dropped once, and not used behind that.
+            #[allow(unsafe_code)]
+            unsafe {
+                ManuallyDrop::drop(&mut self.context);
+            }
+        }
     }
 }
 
@@ -153,15 +170,16 @@ fn context(path: &Path, file: &ModelFile, gpu: Option<&Gpu>) -> Result<WhisperCo
         parameters.gpu_device(gpu.index as std::ffi::c_int);
     }
     parameters.dtw_parameters(align::parameters(file));
+    // Of what was freed before.
+    exceptions::take();
     WhisperContext::new_with_params(path, parameters).map_err(|cause| {
         let error = match (gpu, exceptions::take()) {
-            (Some(gpu), Some((Exception::Lost | Exception::Other, why))) => Error::new(
-                ErrorKind::DeviceUnavailable,
-                format!(
-                    "the GPU '{}' cannot be used: {why}; use 'auto' or 'cpu'",
-                    gpu.name
-                ),
-            ),
+            (Some(gpu), Some((exception, why))) if is_fatal(exception, &why) => {
+                gpu::lose();
+                exit::spare_statics();
+                let what = format!("the GPU '{}' failed as it was opened: {why}", gpu.name);
+                Error::new(ErrorKind::WorkerFailed, what)
+            }
             // The file has been checked.
             (Some(gpu), _) => gpu_memory::exhausted(gpu),
             (None, _) => Error::new(
@@ -171,6 +189,12 @@ fn context(path: &Path, file: &ModelFile, gpu: Option<&Gpu>) -> Result<WhisperCo
         };
         error.caused_by(cause)
     })
+}
+
+/// Where making the device failed ggml's Vulkan backend keeps one that is half made, and uses it the
+/// next time.
+fn is_fatal(exception: Exception, why: &str) -> bool {
+    exception != Exception::OutOfMemory || why.contains("createDevice")
 }
 
 fn info(

@@ -13,6 +13,7 @@ pub use load::cpu_device;
 
 use super::Request;
 use super::align;
+use super::exceptions;
 use super::full::{self, Parameters, Strategy};
 use super::greedy::{self, Limits};
 use super::guard::{self, Attempt, Doubt, Try};
@@ -82,6 +83,7 @@ impl Whisper {
 
     /// Another state of a model, which has been run.
     fn on(model: &Arc<Model>) -> Result<Self> {
+        exceptions::take();
         let ready = || {
             let mut whisper = Self {
                 state: State::new(model.new_state()?, model.threads),
