@@ -121,7 +121,7 @@ static PFN_vkVoidFunction VKAPI_CALL instance_function(VkInstance instance, cons
     return ours ? ours : instance_below(instance, name);
 }
 
-VK_LAYER_EXPORT VkResult VKAPI_CALL
+__attribute__((visibility("default"))) VkResult VKAPI_CALL
 vkNegotiateLoaderLayerInterfaceVersion(VkNegotiateLayerInterface *with) {
     with->loaderLayerInterfaceVersion = 2;
     with->pfnGetInstanceProcAddr = instance_function;

@@ -37,8 +37,16 @@ pub fn lose() {
     LOST.store(true, Ordering::SeqCst);
 }
 
-pub fn is_lost() -> bool {
+fn is_lost() -> bool {
     LOST.load(Ordering::SeqCst)
+}
+
+/// Whether it is lost, which nobody may have noticed yet: CUDA is asked, which tells it by failing.
+pub fn is_gone(index: usize) -> bool {
+    if cfg!(feature = "cuda") {
+        gpu(index);
+    }
+    is_lost()
 }
 
 /// Fails once it is.

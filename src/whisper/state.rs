@@ -22,20 +22,20 @@ const SETTING: [f32; SAMPLE_RATE_HZ as usize / 5] = [0.0; SAMPLE_RATE_HZ as usiz
 /// nor is its context: CUDA's backend aborts where freeing fails.
 pub struct OwnState {
     inner: ManuallyDrop<WhisperState>,
-    on_gpu: bool,
+    gpu: Option<usize>,
 }
 
 impl OwnState {
-    pub fn new(inner: WhisperState, on_gpu: bool) -> Self {
+    pub fn new(inner: WhisperState, gpu: Option<usize>) -> Self {
         Self {
             inner: ManuallyDrop::new(inner),
-            on_gpu,
+            gpu,
         }
     }
 
     /// Fails on a GPU that was lost meanwhile, perhaps in another lane.
     fn check(&self) -> Result<()> {
-        if self.on_gpu { gpu::check() } else { Ok(()) }
+        self.gpu.map_or(Ok(()), |_| gpu::check())
     }
 }
 
@@ -55,7 +55,7 @@ impl DerefMut for OwnState {
 
 impl Drop for OwnState {
     fn drop(&mut self) {
-        if !(self.on_gpu && gpu::is_lost()) {
+        if !self.gpu.is_some_and(gpu::is_gone) {
             // SAFETY: it is dropped once, and not used behind that.
             #[allow(unsafe_code)]
             unsafe {

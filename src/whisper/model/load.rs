@@ -85,6 +85,11 @@ impl Model {
         })
     }
 
+    /// The index of the GPU that it is on.
+    fn gpu(&self) -> Option<usize> {
+        self.on.as_ref().map(|(gpu, _)| gpu.index)
+    }
+
     pub fn new_state(&self) -> Result<OwnState> {
         if self.on.is_some() {
             gpu::check()?;
@@ -96,7 +101,7 @@ impl Model {
             )
             .caused_by(cause)
         })?;
-        Ok(OwnState::new(state, self.on.is_some()))
+        Ok(OwnState::new(state, self.gpu()))
     }
 
     /// What was loaded, and what it takes of the GPU's memory now.
@@ -120,10 +125,7 @@ impl Model {
             (Some((gpu, _)), None) if error.kind() == ErrorKind::OutOfMemory => {
                 return gpu_memory::exhausted(gpu).caused_by(error);
             }
-            (None, Some(Exception::OutOfMemory)) => Error::new(
-                ErrorKind::OutOfMemory,
-                "memory ran out; use a smaller or quantised model",
-            ),
+            (None, Some(Exception::OutOfMemory)) => exhausted(),
             (None, Some(_)) => Error::new(
                 ErrorKind::WorkerFailed,
                 format!("whisper.cpp failed: {why}"),
@@ -144,7 +146,7 @@ impl Model {
 impl Drop for Model {
     /// As [`OwnState`] is.
     fn drop(&mut self) {
-        if !(self.on.is_some() && gpu::is_lost()) {
+        if !self.gpu().is_some_and(gpu::is_gone) {
             // SAFETY: it is dropped once, and not used behind that.
             #[allow(unsafe_code)]
             unsafe {
@@ -152,6 +154,13 @@ impl Drop for Model {
             }
         }
     }
+}
+
+fn exhausted() -> Error {
+    Error::new(
+        ErrorKind::OutOfMemory,
+        "memory ran out; use a smaller or quantised model",
+    )
 }
 
 /// Whether so much is not free on it.
@@ -182,6 +191,7 @@ fn context(path: &Path, file: &ModelFile, gpu: Option<&Gpu>) -> Result<WhisperCo
             }
             // The file has been checked.
             (Some(gpu), _) => gpu_memory::exhausted(gpu),
+            (None, Some((Exception::OutOfMemory, _))) => exhausted(),
             (None, _) => Error::new(
                 ErrorKind::ModelInvalid,
                 format!("whisper.cpp cannot load the model '{}'", path.display()),
